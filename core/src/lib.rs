@@ -1,0 +1,27 @@
+//! The Fairway node as a value.
+//!
+//! A node is a fold over its own log. [`machine::Node`] decides, [`driver::Driver`] alone orders append, sync and
+//! release, and a pump outside this crate executes its steps on tokio, madsim, turmoil or an event heap. Nothing in here reads a
+//! clock, a socket, a disk or a random number.
+//!
+//! Layers, from the ground up; a file imports only from its own layer or a lower one (`tests/layers.rs` checks it):
+//!
+//! ```text
+//! types
+//! nitro                      what the contracts see
+//! event input effect wire    the vocabulary
+//! channel chain_view         rules
+//! objective                  one flowchart a file
+//! machine                    decide, apply, wishes
+//! log                        durable bytes
+//! driver                     the order
+//! ```
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod types;
+
+pub mod nitro;
