@@ -6,7 +6,7 @@ pub mod outcome;
 pub mod sign;
 pub mod state;
 
-//pub use adjudicator::Adjudicator;
+pub use adjudicator::{Call, Claim, Log};
 pub use outcome::{Allocation, AllocationType, Outcome, SingleAssetExit};
 pub use sign::{Crypto, Recover, SecretKey, Signature};
 pub use state::{FixedPart, SignedState, State};
