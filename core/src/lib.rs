@@ -25,3 +25,16 @@ extern crate alloc;
 pub mod types;
 
 pub mod nitro;
+
+pub mod chain_types;
+pub mod effect;
+pub mod event;
+pub mod input;
+pub mod wire;
+
+pub mod chain_view;
+pub mod channel;
+pub mod config;
+
+mod mutant;
+pub use mutant::{MUTANTS, MUTANTS_COMPILED, Mutant};

@@ -1,0 +1,423 @@
+//! What a node believes about the chain: a fold over the blocks in its log, with everything that a reorg takes back.
+//!
+//! Every channel has two views: at the **head**, for answers that must not wait (a stale challenge is answered at once), and
+//! **confirmed**, `confirmations` blocks below it, for decisions that risk money.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use alloy_primitives::B256;
+use serde::{Deserialize, Serialize};
+
+use crate::chain_types::{BlockRef, IndexedLog};
+use crate::nitro::outcome::Outcome;
+use crate::nitro::{Log, State};
+use crate::types::{Amount, BlockNum, ChainTime, ChannelId, TurnNum};
+
+/// Blocks below the confirmed ones that can still be taken back in good order. A deeper reorg stops the node.
+pub const REORG_BLOCKS_MAX: u64 = 64;
+
+/// The chain as this node has logged it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainView {
+    confirmations: u64,
+    /// Facts up to here count. Never goes down but in a reorg deeper than the confirmations.
+    confirmed_at: Option<BlockNum>,
+    /// The newest blocks, oldest first.
+    blocks: VecDeque<BlockRef>,
+    channels: BTreeMap<ChannelId, Watched>,
+    /// Channels with facts above the confirmed height.
+    unconfirmed: BTreeSet<ChannelId>,
+}
+
+/// One channel's facts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Watched {
+    /// Fold of the facts that are too deep to be taken back.
+    base: OnChain,
+    /// The others, oldest first.
+    facts: Vec<Fact>,
+    head: OnChain,
+    confirmed: OnChain,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Fact {
+    block: BlockNum,
+    log: Log,
+}
+
+/// What the contract says about one channel at some block.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnChain {
+    /// Holdings of the channel's asset.
+    pub held: Amount,
+    /// Challenge or outcome.
+    pub status: OnChainStatus,
+    /// Holdings before and after each payout since the outcome was fixed.
+    pub payouts: Vec<(Amount, Amount)>,
+    /// Whether any outcome was ever finalized or paid: the id must not be funded again.
+    pub concluded: bool,
+}
+
+/// A channel's status.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnChainStatus {
+    /// Never challenged.
+    #[default]
+    Untouched,
+    /// A challenge was answered; this turn is on record.
+    Recorded(TurnNum),
+    /// A challenge runs, or has run out.
+    Challenged(Challenge),
+    /// Concluded in agreement at this time.
+    Concluded(ChainTime),
+}
+
+/// A registered challenge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// The challenged turn.
+    pub turn: TurnNum,
+    /// When its outcome becomes final.
+    pub finalizes_at: ChainTime,
+    /// The candidate's state hash.
+    pub state_hash: B256,
+    /// The candidate's outcome.
+    pub outcome: Outcome,
+}
+
+impl OnChain {
+    /// Whether the outcome is final at `now`.
+    pub fn is_finalized(&self, now: ChainTime) -> bool {
+        match &self.status {
+            OnChainStatus::Untouched | OnChainStatus::Recorded(_) => false,
+            OnChainStatus::Challenged(c) => c.finalizes_at <= now,
+            OnChainStatus::Concluded(_) => true,
+        }
+    }
+
+    /// The challenge that still runs at `now`.
+    pub fn running_challenge(&self, now: ChainTime) -> Option<&Challenge> {
+        match &self.status {
+            OnChainStatus::Challenged(c) if c.finalizes_at > now => Some(c),
+            OnChainStatus::Untouched
+            | OnChainStatus::Recorded(_)
+            | OnChainStatus::Challenged(_)
+            | OnChainStatus::Concluded(_) => None,
+        }
+    }
+
+    /// Nothing is held, and something was paid out.
+    pub fn is_paid_out(&self) -> bool {
+        self.held.is_zero() && self.concluded
+    }
+
+    /// The finalized outcome as the contract has it now: `finalized` less what was paid since. The log of a payout does not say to
+    /// whom; the first reading that explains the amount is taken: everybody, then each entry alone.
+    pub fn outcome_left(&self, finalized: &Outcome) -> Outcome {
+        let mut outcome = finalized.clone();
+        for (before, after) in &self.payouts {
+            let paid = before.saturating_sub(*after);
+            let Some(exit) = outcome.first_mut() else { break };
+            let everybody: Vec<usize> = (0..exit.allocations.len()).collect();
+            let readings = core::iter::once(everybody.clone())
+                .chain(everybody.iter().map(|i| alloc::vec![*i]));
+            for indices in readings {
+                let mut trial = exit.clone();
+                if pay(&mut trial.allocations, *before, &indices) == paid {
+                    *exit = trial;
+                    break;
+                }
+            }
+        }
+        outcome
+    }
+
+    fn apply(&mut self, log: &Log) {
+        match log {
+            Log::Deposited { held, .. } => self.held = *held,
+            Log::AllocationUpdated { before, after, .. } => {
+                self.held = *after;
+                self.concluded = true;
+                self.payouts.push((*before, *after));
+            }
+            Log::ChallengeRegistered { finalizes_at, candidate, .. } => {
+                self.payouts.clear();
+                self.status = OnChainStatus::Challenged(Challenge {
+                    turn: candidate.state.turn,
+                    finalizes_at: *finalizes_at,
+                    state_hash: State::hash(&candidate.state),
+                    outcome: candidate.state.outcome.clone(),
+                });
+            }
+            Log::ChallengeCleared { turn, .. } | Log::Checkpointed { turn, .. } => {
+                self.status = OnChainStatus::Recorded(*turn);
+            }
+            Log::Concluded { finalizes_at, .. } => {
+                self.payouts.clear();
+                self.concluded = true;
+                self.status = OnChainStatus::Concluded(*finalizes_at);
+            }
+        }
+    }
+}
+
+/// Earlier entries are paid first; an entry that is not indexed still reserves its share.
+fn pay(
+    allocations: &mut [crate::nitro::Allocation],
+    held: Amount,
+    indices: &[usize],
+) -> Amount {
+    let (mut surplus, mut paid) = (held, Amount::ZERO);
+    for (i, allocation) in allocations.iter_mut().enumerate() {
+        let affords = allocation.amount.min(surplus);
+        if indices.contains(&i) {
+            allocation.amount = allocation.amount.saturating_sub(affords);
+            paid = paid.saturating_add(affords);
+        }
+        surplus = surplus.saturating_sub(affords);
+    }
+    paid
+}
+
+impl ChainView {
+    /// An empty view.
+    pub fn new(confirmations: u32) -> ChainView {
+        ChainView { confirmations: u64::from(confirmations), ..ChainView::default() }
+    }
+
+    /// The newest block.
+    pub fn head(&self) -> Option<BlockRef> {
+        self.blocks.back().copied()
+    }
+
+    /// Its time; zero before there is one.
+    pub fn now(&self) -> ChainTime {
+        self.head().map_or(ChainTime(0), |b| b.time)
+    }
+
+    /// The block at `number`, if it is recent.
+    pub fn block(&self, number: BlockNum) -> Option<BlockRef> {
+        let oldest = self.blocks.front()?.number.0;
+        let at = usize::try_from(number.0.checked_sub(oldest)?).ok()?;
+        self.blocks.get(at).copied()
+    }
+
+    /// The oldest block that is remembered.
+    pub fn oldest(&self) -> Option<BlockRef> {
+        self.blocks.front().copied()
+    }
+
+    /// The height up to which facts count.
+    pub fn confirmed_height(&self) -> Option<BlockNum> {
+        self.confirmed_at
+    }
+
+    /// Starts watching a channel.
+    pub(crate) fn watch(&mut self, channel: ChannelId) {
+        self.channels.entry(channel).or_default();
+    }
+
+    /// Whether the channel is watched.
+    pub fn is_watched(&self, channel: ChannelId) -> bool {
+        self.channels.contains_key(&channel)
+    }
+
+    /// All watched channels.
+    pub fn watched(&self) -> impl Iterator<Item = ChannelId> {
+        self.channels.keys().copied()
+    }
+
+    /// The channel at the head.
+    pub fn at_head(&self, channel: ChannelId) -> &OnChain {
+        self.channels.get(&channel).map_or(&NOTHING, |w| &w.head)
+    }
+
+    /// The channel at the confirmed height.
+    pub fn confirmed(&self, channel: ChannelId) -> &OnChain {
+        self.channels.get(&channel).map_or(&NOTHING, |w| &w.confirmed)
+    }
+
+    /// Adds a block with the logs of watched channels; returns the channels whose views changed.
+    pub(crate) fn add(&mut self, block: BlockRef, logs: Vec<IndexedLog>) -> Vec<ChannelId> {
+        let mut changed = Vec::new();
+        for IndexedLog { log, .. } in logs {
+            let channel = log.channel();
+            if let Some(watched) = self.channels.get_mut(&channel) {
+                watched.head.apply(&log);
+                watched.facts.push(Fact { block: block.number, log });
+                self.unconfirmed.insert(channel);
+                changed.push(channel);
+            }
+        }
+        self.blocks.push_back(block);
+        let keep = self.confirmations + REORG_BLOCKS_MAX;
+        while self.blocks.len() as u64 > keep {
+            self.blocks.pop_front();
+        }
+        self.confirm(&mut changed);
+        changed
+    }
+
+    fn confirm(&mut self, changed: &mut Vec<ChannelId>) {
+        let head = self.head().map_or(0, |b| b.number.0);
+        let reached = head.checked_sub(self.confirmations).map(BlockNum);
+        let before = self.confirmed_at;
+        if reached <= before {
+            return;
+        }
+        self.confirmed_at = reached;
+        let floor = self.oldest().map_or(BlockNum(0), |b| b.number);
+        let mut waiting = BTreeSet::new();
+        for channel in core::mem::take(&mut self.unconfirmed) {
+            let Some(watched) = self.channels.get_mut(&channel) else { continue };
+            if watched.confirm(before, reached) {
+                changed.push(channel);
+            }
+            watched.compact(floor);
+            if !watched.facts.is_empty() {
+                waiting.insert(channel);
+            }
+        }
+        self.unconfirmed = waiting;
+    }
+
+    /// Takes back every block above `to`; returns the channels whose views changed, and whether confirmed facts went with them.
+    pub(crate) fn revert(&mut self, to: BlockRef) -> Vec<(ChannelId, bool)> {
+        while self.blocks.back().is_some_and(|b| b.number > to.number) {
+            self.blocks.pop_back();
+        }
+        let is_deep = self.confirmed_at.is_some_and(|c| c > to.number);
+        if is_deep {
+            self.confirmed_at = to.number.0.checked_sub(self.confirmations).map(BlockNum);
+        }
+        let mut changed = Vec::new();
+        for (channel, watched) in &mut self.channels {
+            let before = watched.facts.len();
+            watched.facts.retain(|f| f.block <= to.number);
+            if watched.facts.len() < before || is_deep && before > 0 {
+                changed.push((*channel, watched.rebuild(self.confirmed_at)));
+            }
+        }
+        changed
+    }
+}
+
+impl Watched {
+    /// Folds facts below `floor` into the base: no reorg that we survive can reach them any more.
+    fn compact(&mut self, floor: BlockNum) {
+        let deep = self.facts.iter().take_while(|f| f.block < floor).count();
+        for fact in self.facts.drain(..deep) {
+            self.base.apply(&fact.log);
+        }
+    }
+
+    /// Counts the facts above `from` up to `to`; says whether there were any.
+    fn confirm(&mut self, from: Option<BlockNum>, to: Option<BlockNum>) -> bool {
+        let mut any = false;
+        for fact in self.facts.iter().filter(|f| Some(f.block) > from && Some(f.block) <= to) {
+            self.confirmed.apply(&fact.log);
+            any = true;
+        }
+        any
+    }
+
+    /// Recomputes both views after facts were taken back; says whether the confirmed one changed.
+    fn rebuild(&mut self, confirmed_at: Option<BlockNum>) -> bool {
+        self.head = self.base.clone();
+        self.facts.iter().for_each(|f| self.head.apply(&f.log));
+        let before = core::mem::replace(&mut self.confirmed, self.base.clone());
+        self.confirm(None, confirmed_at);
+        self.confirmed != before
+    }
+}
+
+static NOTHING: OnChain = OnChain {
+    held: Amount::ZERO,
+    status: OnChainStatus::Untouched,
+    payouts: Vec::new(),
+    concluded: false,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel() -> ChannelId {
+        ChannelId(B256::repeat_byte(7))
+    }
+
+    fn block(number: u64, fork: u8) -> BlockRef {
+        let hash = |n: u64, f| B256::from([&[f; 24][..], &n.to_be_bytes()].concat().try_into().unwrap_or([0; 32]));
+        BlockRef { number: BlockNum(number), hash: hash(number, fork), parent: hash(number.saturating_sub(1), fork), time: ChainTime(number) }
+    }
+
+    fn deposit(held: u64) -> Vec<IndexedLog> {
+        let log = Log::Deposited { channel: channel(), asset: crate::types::Address::ZERO, held: Amount::wei(held) };
+        alloc::vec![IndexedLog { index: 0, log }]
+    }
+
+    fn view(blocks: u64) -> ChainView {
+        let mut view = ChainView::new(3);
+        view.watch(channel());
+        (0..blocks).for_each(|n| {
+            view.add(block(n, 0), Vec::new());
+        });
+        view
+    }
+
+    #[test]
+    fn a_deposit_counts_after_the_confirmations_and_not_before() {
+        let mut view = view(5);
+        view.add(block(5, 0), deposit(9));
+        for number in 6..8 {
+            view.add(block(number, 0), Vec::new());
+            assert_eq!(view.confirmed(channel()).held, Amount::ZERO, "head {number}");
+        }
+        assert_eq!(view.at_head(channel()).held, Amount::wei(9));
+        assert_eq!(view.add(block(8, 0), Vec::new()), [channel()]);
+        assert_eq!(view.confirmed(channel()).held, Amount::wei(9));
+    }
+
+    #[test]
+    fn a_shallow_reorg_takes_back_the_head_alone() {
+        let mut view = view(5);
+        view.add(block(5, 0), deposit(9));
+        view.add(block(6, 0), Vec::new());
+        assert_eq!(view.revert(block(4, 0)), [(channel(), false)]);
+        assert_eq!(view.at_head(channel()).held, Amount::ZERO);
+    }
+
+    #[test]
+    fn a_deep_reorg_says_that_confirmed_facts_are_gone() {
+        let mut view = view(5);
+        view.add(block(5, 0), deposit(9));
+        (6..10).for_each(|n| drop(view.add(block(n, 0), Vec::new())));
+        assert_eq!(view.confirmed(channel()).held, Amount::wei(9));
+        assert_eq!(view.revert(block(4, 0)), [(channel(), true)]);
+        assert_eq!(view.confirmed(channel()).held, Amount::ZERO);
+    }
+
+    #[test]
+    fn old_facts_leave_the_window_and_stay_true() {
+        let mut view = view(5);
+        view.add(block(5, 0), deposit(9));
+        (6..200).for_each(|n| drop(view.add(block(n, 0), Vec::new())));
+        assert!(view.channels[&channel()].facts.is_empty());
+        assert_eq!(view.confirmed(channel()).held, Amount::wei(9));
+        assert_eq!(view.at_head(channel()).held, Amount::wei(9));
+    }
+
+    #[test]
+    fn a_payout_is_read_from_its_amount() {
+        let to = |n| crate::types::Address::with_last_byte(n);
+        let outcome = crate::nitro::outcome::two_party(to(0), [(to(1), Amount::wei(3)), (to(2), Amount::wei(5))]);
+        for (after, left) in [(0, [0, 0]), (5, [0, 5]), (3, [3, 0])] {
+            let on_chain = OnChain { payouts: alloc::vec![(Amount::wei(8), Amount::wei(after))], ..OnChain::default() };
+            let rest = on_chain.outcome_left(&outcome);
+            let amounts = [0, 1].map(|i| crate::channel::balance_in(&rest, i));
+            assert_eq!(amounts, left.map(Amount::wei));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What an operator may choose. Every limit has a default with a reason; nothing here changes what old events mean.
+
+use crate::types::{Address, Amount};
+
+/// Settings of one node. They are not part of the log: changing one changes only what is decided from then on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What a peer may ask of us.
+    pub policy: Policy,
+    /// First pause before an unacknowledged message is sent again; doubles up to `resend_max_ms`.
+    pub resend_ms: u64,
+    /// Longest pause between two sendings of one message.
+    pub resend_max_ms: u64,
+    /// Pause before a transaction that the chain does not show is submitted again: a few blocks.
+    pub tx_resend_ms: u64,
+    /// How often the endpoint is asked for blocks when it gives no hint.
+    pub poll_ms: u64,
+    /// Blocks fetched in one request.
+    pub blocks_max: u64,
+    /// How long an objective waits for a silent peer before we act alone.
+    pub silence_ms: u64,
+    /// How long the follower waits for the leader to conclude before it does so itself.
+    pub conclude_after_ms: u64,
+    /// How often a block whose bloom promises logs that the endpoint does not show is fetched again before it is believed:
+    /// blooms have false positives.
+    pub bloom_refetch_max: u32,
+    /// The planted bug of this run, if any.
+    #[cfg(feature = "simulation")]
+    pub mutant: Option<&'static str>,
+}
+
+/// What a peer may ask of us without our user being asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Peers that may open channels; empty means anybody.
+    pub peers: alloc::collections::BTreeSet<Address>,
+    /// Assets that channels may hold. The default is the native token alone.
+    pub assets: alloc::collections::BTreeSet<Address>,
+    /// Most that we deposit into a channel that a peer asked for.
+    pub our_deposit_max: Amount,
+    /// Shortest challenge that leaves time to answer: three times (confirmations × block time + inclusion).
+    pub challenge_duration_min: u32,
+    /// Longest time that our money may be stuck.
+    pub challenge_duration_max: u32,
+    /// Channels with one peer that are not finished.
+    pub channels_per_peer_max: u64,
+    /// Unfinished objectives of this node.
+    pub objectives_max: u64,
+    /// Update requests of one participant that wait in one channel.
+    pub updates_queued_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            policy: Policy::default(),
+            resend_ms: 1_000,
+            resend_max_ms: 30_000,
+            tx_resend_ms: 15_000,
+            poll_ms: 2_000,
+            blocks_max: 64,
+            silence_ms: 60_000,
+            conclude_after_ms: 20_000,
+            bloom_refetch_max: 3,
+            #[cfg(feature = "simulation")]
+            mutant: None,
+        }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            peers: alloc::collections::BTreeSet::new(),
+            assets: [Address::ZERO].into(),
+            our_deposit_max: Amount::ether(1_000),
+            challenge_duration_min: 30,
+            challenge_duration_max: 7 * 24 * 3_600,
+            channels_per_peer_max: 1_024,
+            objectives_max: 4_096,
+            updates_queued_max: 256,
+        }
+    }
+}
+
+impl Config {
+    /// Whether the planted bug `id` is on. Always false in a build without the feature `simulation`.
+    #[inline]
+    pub fn mutant(&self, id: &'static str) -> bool {
+        #[cfg(feature = "simulation")]
+        {
+            assert!(crate::MUTANTS.iter().any(|m| m.id == id), "mutant {id} is not in the list");
+            self.mutant == Some(id)
+        }
+        #[cfg(not(feature = "simulation"))]
+        {
+            let _ = id;
+            false
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What leaves a node. Only the driver releases one, and only when the log is synced up to what caused it.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{ObjectiveId, RejectReason};
+use crate::input::RequestId;
+use crate::nitro::Call;
+use crate::types::{Address, Amount, BlockNum, ChannelId, TurnNum};
+
+/// Something for the world to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Hand one message to the transport. It may be lost; the outbox sends it again.
+    Send {
+        /// To whom.
+        peer: Address,
+        /// An encoded `Wire` message.
+        bytes: Vec<u8>,
+    },
+    /// Keep a session with this peer up.
+    Connect {
+        /// The peer.
+        peer: Address,
+    },
+    /// Submit a transaction. See [`Call`] for what happens when it is submitted twice.
+    Submit {
+        /// The call.
+        call: Call,
+    },
+    /// Ask the chain endpoint for blocks.
+    FetchBlocks {
+        /// The first height.
+        from: BlockNum,
+    },
+    /// Answer a command.
+    Reply {
+        /// Which.
+        request: RequestId,
+        /// The answer.
+        reply: Result<Accepted, Refusal>,
+    },
+    /// Tell whoever listens.
+    Notify(Notice),
+}
+
+/// A command was taken on and is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Accepted {
+    /// The objective is under way, or was already.
+    Objective(ObjectiveId),
+    /// The payment is queued.
+    Update {
+        /// The channel.
+        channel: ChannelId,
+        /// Position among our requests there.
+        id: u64,
+    },
+}
+
+/// Why a command or a message was not taken on. Typed, counted, answered; never fatal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such channel.
+    #[error("channel {0} is unknown")]
+    UnknownChannel(ChannelId),
+    /// The sender has no part in the channel.
+    #[error("{peer} is not our counterparty in channel {channel}")]
+    NotCounterparty {
+        /// The sender.
+        peer: Address,
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// The channel id was used before; its old states would be valid again.
+    #[error("channel {0} was used before; choose another nonce")]
+    ChannelUsed(ChannelId),
+    /// Not open, or closing.
+    #[error("channel {0} is not open")]
+    NotOpen(ChannelId),
+    /// The policy does not allow these terms.
+    #[error("policy: {0}")]
+    Policy(String),
+    /// More than the payer has.
+    #[error("payment of {amount} exceeds the payer's balance of {balance}")]
+    ExceedsBalance {
+        /// What was asked for.
+        amount: Amount,
+        /// What is there.
+        balance: Amount,
+    },
+    /// Zero, or a negative change for us that we did not ask for.
+    #[error("the update changes our balance from {before} to {after}, which we did not ask for")]
+    UnwantedChange {
+        /// Ours before.
+        before: Amount,
+        /// Ours after.
+        after: Amount,
+    },
+    /// The state is not one that may follow.
+    #[error("turn {turn} does not follow: {why}")]
+    BadState {
+        /// The state's turn.
+        turn: TurnNum,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The peer signed two states for one turn.
+    #[error("the peer signed two different states for turn {0}")]
+    Equivocation(TurnNum),
+    /// A limit was reached.
+    #[error("limit of {limit} {what} reached")]
+    Limit {
+        /// What is counted.
+        what: &'static str,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The node may have forgotten signatures and makes no new promise.
+    #[error("the node is in recovery and signs nothing new; wait for its peers, or force close")]
+    Recovering,
+}
+
+impl Refusal {
+    /// A short name for counters.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::UnknownChannel(_) => "channel_unknown",
+            Refusal::NotCounterparty { .. } => "not_counterparty",
+            Refusal::ChannelUsed(_) => "channel_used",
+            Refusal::NotOpen(_) => "not_open",
+            Refusal::Policy(_) => "policy",
+            Refusal::ExceedsBalance { .. } => "exceeds_balance",
+            Refusal::UnwantedChange { .. } => "unwanted_change",
+            Refusal::BadState { .. } => "bad_state",
+            Refusal::Equivocation(_) => "equivocation",
+            Refusal::Limit { .. } => "limit",
+            Refusal::Recovering => "recovering",
+        }
+    }
+}
+
+/// News for the user, released only once durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Notice {
+    /// An objective reached its goal.
+    Completed(ObjectiveId),
+    /// An objective was given up.
+    Rejected(ObjectiveId, RejectReason),
+    /// A newer state is supported.
+    Supported {
+        /// The channel.
+        channel: ChannelId,
+        /// Its turn.
+        turn: TurnNum,
+    },
+    /// A state older than our latest was used against us; we are answering.
+    StaleChallenge {
+        /// The channel.
+        channel: ChannelId,
+        /// The challenged turn.
+        turn: TurnNum,
+    },
+    /// Confirmed facts left the chain: a reorg deeper than the confirmations.
+    DeepReorg {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// The node signs nothing new until its peers have spoken.
+    RecoveryEntered,
+    /// It signs again.
+    RecoveryEnded,
+}

@@ -1,0 +1,170 @@
+//! What reaches a node: frames, commands, blocks, the passing of time.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::chain_types::{Block, BlockRef};
+use crate::event::Terms;
+use crate::nitro::sign::Recover;
+use crate::nitro::state::SignedStateError;
+use crate::nitro::SignedState;
+use crate::types::{Address, Amount, BlockNum, ChannelId};
+use crate::wire::{DecodeError, StateClaim, Wire};
+
+/// One thing that happened outside. Handled strictly one after another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A deadline passed, or nothing did: always allowed.
+    Tick,
+    /// A session with this authenticated peer is up.
+    PeerUp {
+        /// The peer's channel address.
+        peer: Address,
+    },
+    /// The session is gone.
+    PeerDown {
+        /// The peer.
+        peer: Address,
+    },
+    /// One message of an authenticated peer; nothing about its content is trusted.
+    Frame {
+        /// The session's peer.
+        peer: Address,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// The user wants something.
+    Command {
+        /// Chosen by the caller; comes back in the reply.
+        request: RequestId,
+        /// What.
+        command: Command,
+    },
+    /// The chain endpoint's answer to `FetchBlocks`.
+    Blocks {
+        /// The first height that was asked for.
+        from: BlockNum,
+        /// The endpoint's head.
+        head: BlockRef,
+        /// Consecutive blocks starting at `from`; fewer than were asked for at the head.
+        blocks: Vec<Block>,
+    },
+    /// The endpoint did not answer. The node goes on and says so.
+    ChainDown,
+    /// The endpoint mentions a new head: a hint to fetch at once.
+    NewHead {
+        /// Its height.
+        number: BlockNum,
+    },
+    /// A submitted transaction reverted; what to do next is decided from the chain's state.
+    TxReverted {
+        /// The channel.
+        channel: ChannelId,
+        /// The contract's reason.
+        reason: String,
+    },
+}
+
+/// The caller's name for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RequestId(pub u64);
+
+/// What a user can ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Open a direct channel on these terms; we are one of the participants.
+    Open(Terms),
+    /// Pay the other participant.
+    Pay {
+        /// The channel.
+        channel: ChannelId,
+        /// How much.
+        amount: Amount,
+    },
+    /// Close in agreement.
+    Close {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// Close alone, on chain.
+    ForceClose {
+        /// The channel.
+        channel: ChannelId,
+    },
+}
+
+/// An input whose bytes were parsed and whose signatures were checked: what `Node::handle` takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// Everything that carries no foreign signature.
+    Plain(Input),
+    /// A well-formed message whose signatures are all valid.
+    Message {
+        /// The sender.
+        peer: Address,
+        /// What it said.
+        message: Message,
+    },
+    /// Bytes that are not acceptable; they change nothing but a counter.
+    Dropped {
+        /// The sender.
+        peer: Address,
+        /// Why.
+        why: Malformed,
+    },
+}
+
+/// [`Wire`] with checked states.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Signatures on a state.
+    State(SignedState),
+    /// Any message without a state.
+    Bare(Wire),
+    /// What the peer knows of a channel.
+    Resume {
+        /// The channel.
+        channel: ChannelId,
+        /// Its latest supported state.
+        supported: Option<SignedState>,
+        /// The newest state with a signature of ours.
+        yours: Option<SignedState>,
+    },
+}
+
+/// Why a message was dropped before any rule looked at it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Not a message.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A signature does not hold.
+    #[error(transparent)]
+    Signatures(#[from] SignedStateError),
+}
+
+/// Parses and checks one input. Pure and order-preserving: inline in the simulator, on a pool in the binary.
+pub fn verify(input: Input, crypto: &mut dyn Recover) -> Verified {
+    match input {
+        Input::Frame { peer, bytes } => match check(&bytes, crypto) {
+            Ok(message) => Verified::Message { peer, message },
+            Err(why) => Verified::Dropped { peer, why },
+        },
+        plain => Verified::Plain(plain),
+    }
+}
+
+fn check(bytes: &[u8], crypto: &mut dyn Recover) -> Result<Message, Malformed> {
+    let mut checked = |claim: StateClaim| SignedState::verify(claim.state, claim.sigs, crypto);
+    Ok(match Wire::decode(bytes)? {
+        Wire::State(claim) => Message::State(checked(claim)?),
+        Wire::Resume { channel, supported, yours } => Message::Resume {
+            channel,
+            supported: supported.map(&mut checked).transpose()?,
+            yours: yours.map(checked).transpose()?,
+        },
+        bare => Message::Bare(bare),
+    })
+}

@@ -1,0 +1,72 @@
+//! Planted bugs, for proving that the simulator finds bugs.
+//!
+//! They are compiled in by the feature `simulation` alone and chosen at run time by id: `mutant!(config, "id")` is a constant
+//! `false` without the feature. `fairway run` refuses to start when [`MUTANTS_COMPILED`].
+
+/// Whether this build holds planted bugs.
+pub const MUTANTS_COMPILED: bool = cfg!(feature = "simulation");
+
+/// One planted bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mutant {
+    /// How it is chosen.
+    pub id: &'static str,
+    /// What the node does wrong, in one sentence.
+    pub what: &'static str,
+}
+
+/// Every planted bug of this crate.
+pub const MUTANTS: &[Mutant] = &[
+    Mutant {
+        id: "effect-before-sync",
+        what: "releases messages and transactions when they are appended, before the log is synced",
+    },
+    Mutant {
+        id: "stale-turn-accepted",
+        what: "countersigns a proposal for a turn that it has already signed",
+    },
+    Mutant {
+        id: "no-resend-after-restart",
+        what: "forgets after a restart which messages the peer has not acknowledged",
+    },
+    Mutant {
+        id: "reorg-ignored",
+        what: "does not check that a block's parent is the block it knows",
+    },
+    Mutant {
+        id: "challenge-unanswered",
+        what: "sees a challenge with an old state and does nothing",
+    },
+    Mutant {
+        id: "sign-final-unchecked",
+        what: "signs whatever final state the peer offers, as go-nitro's responder does",
+    },
+    Mutant {
+        id: "double-deposit-after-crash",
+        what: "deposits again after a restart, with the holdings at the head instead of the confirmed ones",
+    },
+    Mutant {
+        id: "deposit-before-prefund",
+        what: "deposits before everybody has signed the prefund, which is the way out",
+    },
+    Mutant {
+        id: "postfund-before-funding",
+        what: "signs the postfund on unconfirmed holdings",
+    },
+    Mutant {
+        id: "ack-before-sync",
+        what: "acknowledges what it has not yet made durable",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique() {
+        for (i, a) in MUTANTS.iter().enumerate() {
+            assert!(MUTANTS[..i].iter().all(|b| b.id != a.id), "{}", a.id);
+        }
+    }
+}

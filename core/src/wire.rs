@@ -1,0 +1,216 @@
+//! What nodes say to each other, and the only parser of a peer's bytes.
+//!
+//! A message is one frame of the transport: the compact encoding of [`Wire`]. Decoding is strict: the bytes must be exactly
+//! what our encoder would have written, so one message has one form. Nothing here is trusted: a [`Claim`] is not a
+//! `SignedState` until its signatures were checked.
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{MessageKey, ObjectiveId, UpdateId};
+use crate::nitro::{Signature, State};
+use crate::types::{Amount, ChannelId};
+
+/// The oldest and the newest version that this build speaks. A session uses the highest that both sides know.
+pub const WIRE_VERSIONS: core::ops::RangeInclusive<u16> = 1..=1;
+
+/// The longest message that is accepted. Direct channels need less than 2 KiB; the rest is room for ledgers.
+pub const MESSAGE_BYTES_MAX: usize = 65_536;
+
+/// The highest version that both ranges contain.
+pub fn negotiate(
+    ours: &core::ops::RangeInclusive<u16>,
+    theirs: &core::ops::RangeInclusive<u16>,
+) -> Option<u16> {
+    let highest = (*ours.end()).min(*theirs.end());
+    (highest >= *ours.start() && highest >= *theirs.start()).then_some(highest)
+}
+
+/// One message. Append-only, like events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wire {
+    /// Signatures on a state. Acknowledged.
+    State(StateClaim),
+    /// The follower asks the leader to propose a payment. Acknowledged.
+    UpdateRequest {
+        /// The channel.
+        channel: ChannelId,
+        /// Position among the sender's requests.
+        id: UpdateId,
+        /// How much the sender pays.
+        amount: Amount,
+    },
+    /// The follower asks the leader to propose the final state. Acknowledged.
+    CloseRequest {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// The sender has made this durable. It never means "read" or "agreed".
+    Ack {
+        /// The channel.
+        channel: ChannelId,
+        /// What.
+        what: MessageKey,
+    },
+    /// The sender will not pursue this objective.
+    Rejected {
+        /// Which.
+        objective: ObjectiveId,
+    },
+    /// The sender has restarted and asks what the receiver knows of a channel. Until it was told, it signs nothing there: the
+    /// peer may hold a signature that a lying disk has lost. Asked again until answered.
+    ResumeRequest {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// The answer to [`Wire::ResumeRequest`].
+    Resume {
+        /// The channel.
+        channel: ChannelId,
+        /// The sender's latest supported state, if it has one.
+        supported: Option<StateClaim>,
+        /// The newest state with a signature of the receiver's, if it is newer.
+        yours: Option<StateClaim>,
+    },
+}
+
+/// A state and signatures by participant index, none of them checked yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateClaim {
+    /// The state.
+    pub state: State,
+    /// Participant index and signature, strictly ascending by index.
+    pub sigs: Vec<(u8, Signature)>,
+}
+
+/// Why bytes were not a message. The peer is to blame: count and drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum DecodeError {
+    /// Longer than [`MESSAGE_BYTES_MAX`].
+    #[error("message of {len} bytes exceeds {MESSAGE_BYTES_MAX}")]
+    TooLong {
+        /// Its length.
+        len: usize,
+    },
+    /// Not an encoding of any message.
+    #[error("not an encoded message")]
+    Malformed,
+    /// Decodes, but another spelling of the same message exists.
+    #[error("message is not in its canonical form")]
+    NotCanonical,
+    /// Signature indices are not strictly ascending.
+    #[error("signature indices are not strictly ascending")]
+    SignatureOrder,
+}
+
+impl Wire {
+    /// The message's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+
+    /// The message in `bytes`.
+    ///
+    /// # Errors
+    /// [`DecodeError`]; the caller counts it against the peer and drops the message.
+    pub fn decode(bytes: &[u8]) -> Result<Wire, DecodeError> {
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(DecodeError::TooLong { len: bytes.len() });
+        }
+        let (wire, rest) =
+            postcard::take_from_bytes::<Wire>(bytes).map_err(|_| DecodeError::Malformed)?;
+        if !rest.is_empty() || wire.encode() != bytes {
+            return Err(DecodeError::NotCanonical);
+        }
+        if wire.claims().any(|c| !c.sigs.is_sorted_by(|a, b| a.0 < b.0)) {
+            return Err(DecodeError::SignatureOrder);
+        }
+        Ok(wire)
+    }
+
+    /// Every state that the message shows.
+    pub fn claims(&self) -> impl Iterator<Item = &StateClaim> {
+        let (a, b) = match self {
+            Wire::State(claim) => (Some(claim), None),
+            Wire::Resume { supported, yours, .. } => (supported.as_ref(), yours.as_ref()),
+            Wire::UpdateRequest { .. }
+            | Wire::CloseRequest { .. }
+            | Wire::Ack { .. }
+            | Wire::ResumeRequest { .. }
+            | Wire::Rejected { .. } => (None, None),
+        };
+        a.into_iter().chain(b)
+    }
+
+    /// The variant's name, for traces.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Wire::State(_) => "State",
+            Wire::UpdateRequest { .. } => "UpdateRequest",
+            Wire::CloseRequest { .. } => "CloseRequest",
+            Wire::Ack { .. } => "Ack",
+            Wire::Rejected { .. } => "Rejected",
+            Wire::ResumeRequest { .. } => "ResumeRequest",
+            Wire::Resume { .. } => "Resume",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::ObjectiveKind;
+    use proptest::prelude::*;
+
+    #[test]
+    fn versions_meet_at_the_highest_common_one() {
+        for (ours, theirs, common) in
+            [(1..=1, 1..=1, Some(1)), (1..=3, 2..=5, Some(3)), (1..=1, 2..=3, None), (4..=5, 1..=3, None)]
+        {
+            assert_eq!(negotiate(&ours, &theirs), common);
+            assert_eq!(negotiate(&theirs, &ours), common);
+        }
+    }
+
+    #[test]
+    fn refusals_name_their_reason() {
+        let ack = Wire::Ack { channel: ChannelId::default(), what: MessageKey::CloseRequest };
+        let mut trailing = ack.encode();
+        trailing.push(0);
+        let mut overlong = ack.encode();
+        let last = overlong.pop().unwrap();
+        overlong.extend([last | 0x80, 0]);
+        for (name, bytes, expected) in [
+            ("empty", alloc::vec![], DecodeError::Malformed),
+            ("unknown variant", alloc::vec![99], DecodeError::Malformed),
+            ("trailing byte", trailing, DecodeError::NotCanonical),
+            ("overlong number", overlong, DecodeError::NotCanonical),
+            ("one too long", alloc::vec![0; MESSAGE_BYTES_MAX + 1], DecodeError::TooLong { len: MESSAGE_BYTES_MAX + 1 }),
+        ] {
+            assert_eq!(Wire::decode(&bytes), Err(expected), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_decodes_encodes_to_the_same_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(wire) = Wire::decode(&bytes) {
+                prop_assert_eq!(wire.encode(), bytes);
+            }
+        }
+
+        #[test]
+        fn messages_survive_the_wire(id in any::<u64>(), amount in any::<u64>(), channel in any::<[u8; 32]>()) {
+            let channel = ChannelId(channel.into());
+            for wire in [
+                Wire::UpdateRequest { channel, id: UpdateId(id), amount: Amount::wei(amount) },
+                Wire::CloseRequest { channel },
+                Wire::Rejected { objective: ObjectiveId { channel, kind: ObjectiveKind::DirectFund } },
+                Wire::Resume { channel, supported: None, yours: None },
+            ] {
+                prop_assert_eq!(Wire::decode(&wire.encode()), Ok(wire));
+            }
+        }
+    }
+}
