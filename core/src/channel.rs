@@ -297,6 +297,18 @@ impl Channel {
         Some(outcome)
     }
 
+    /// Takes the update out of the queue that a state carries out: the leader's front, the follower's own oldest request.
+    pub(crate) fn carry_out(&mut self, update: Option<UpdateId>) {
+        let at = match update {
+            Some(id) if self.is_leader() => self.updates.front().is_some_and(|u| u.id == id).then_some(0),
+            Some(id) => self.updates.iter().position(|u| u.id == id && u.payer == self.me),
+            None => None,
+        };
+        if let Some(at) = at {
+            self.updates.remove(at);
+        }
+    }
+
     /// Takes a state with valid signatures into account. Used by `apply` alone.
     pub(crate) fn merge(&mut self, state: SignedState) {
         let turn = state.turn();

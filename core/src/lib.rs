@@ -38,3 +38,7 @@ pub mod config;
 
 mod mutant;
 pub use mutant::{MUTANTS, MUTANTS_COMPILED, Mutant};
+
+pub mod objective;
+
+pub mod machine;

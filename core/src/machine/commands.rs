@@ -1,0 +1,137 @@
+//! What users ask for.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::node::{Decision, Node};
+use super::policy;
+use crate::channel::{Channel, Phase};
+use crate::effect::{Accepted, Effect, Refusal};
+use crate::event::{Event, ObjectiveId, ObjectiveKind, Origin, Terms, Update, UpdateId, WantedTx};
+use crate::input::{Command, RequestId};
+use crate::objective::Objective;
+use crate::types::{Amount, ChannelId};
+
+impl Node {
+    /// Decides on a command. Every command may be repeated: what is under way is accepted again and changes nothing.
+    pub(super) fn on_command(
+        &self,
+        request: RequestId,
+        command: &Command,
+    ) -> Result<Decision, Refusal> {
+        let (events, accepted) = match command {
+            Command::Open(terms) => self.open(terms)?,
+            Command::Pay { channel, amount } => self.pay(*channel, *amount)?,
+            Command::Close { channel } => self.close(*channel)?,
+            Command::ForceClose { channel } => self.force_close(*channel)?,
+        };
+        let answers = vec![Effect::Reply { request, reply: Ok(accepted) }];
+        Ok(Decision { events, answers, ..Decision::default() })
+    }
+
+    fn open(&self, terms: &Terms) -> Result<(Vec<Event>, Accepted), Refusal> {
+        let me = self.address();
+        let Some(pins) = self.state.pins() else { return Err(Refusal::Recovering) };
+        let channel = terms.fixed_part(pins.consensus_app).channel_id();
+        let id = ObjectiveId { channel, kind: ObjectiveKind::DirectFund };
+        if let Some(known) = self.state.channel(channel) {
+            let same = known.opening == terms.opening()
+                && self.state.objectives().get(&id).is_some_and(|o| o.origin == Origin::User);
+            return if same && known.phase != Phase::Finished {
+                Ok((Vec::new(), Accepted::Objective(id)))
+            } else {
+                Err(Refusal::ChannelUsed(channel))
+            };
+        }
+        if self.state.recovery().is_some() {
+            return Err(Refusal::Recovering);
+        }
+        if terms.participants[0] != me {
+            return Err(Refusal::Policy("who opens a channel is its leader: participants[0]".into()));
+        }
+        policy::check_terms(&self.state, &self.config, terms, terms.participants[1])?;
+        let terms = Some(terms.clone());
+        let approved = Event::ObjectiveApproved { id, origin: Origin::User, terms };
+        Ok((vec![approved], Accepted::Objective(id)))
+    }
+
+    fn pay(&self, id: ChannelId, amount: Amount) -> Result<(Vec<Event>, Accepted), Refusal> {
+        let channel = self.known(id)?;
+        if channel.phase != Phase::Open {
+            return Err(Refusal::NotOpen(id));
+        }
+        if self.state.recovery().is_some() {
+            return Err(Refusal::Recovering);
+        }
+        let mine = channel.updates.iter().filter(|u| u.payer == channel.me);
+        let queued = mine.clone().fold(Amount::ZERO, |sum, u| sum.saturating_add(u.amount));
+        let balance = channel.balance(channel.my_index()).saturating_sub(queued);
+        if amount.is_zero() || amount > balance {
+            return Err(Refusal::ExceedsBalance { amount, balance });
+        }
+        let limit = self.config.policy.updates_queued_max;
+        if mine.count() as u64 >= limit {
+            return Err(Refusal::Limit { what: "queued updates", limit });
+        }
+        let last = channel.last_update.get(channel.my_index()).copied().unwrap_or_default();
+        let update = Update { id: UpdateId(last.0 + 1), payer: channel.me, amount };
+        let wanted = Event::UpdateWanted { channel: id, update };
+        Ok((vec![wanted], Accepted::Update { channel: id, id: update.id.0 }))
+    }
+
+    fn close(&self, channel: ChannelId) -> Result<(Vec<Event>, Accepted), Refusal> {
+        let id = ObjectiveId { channel, kind: ObjectiveKind::DirectDefund };
+        let known = self.known(channel)?;
+        match known.phase {
+            Phase::Open => {
+                let approved = Event::ObjectiveApproved { id, origin: Origin::User, terms: None };
+                Ok((vec![approved], Accepted::Objective(id)))
+            }
+            Phase::Closing | Phase::Finished if self.state.objectives().contains_key(&id) => {
+                Ok((Vec::new(), Accepted::Objective(id)))
+            }
+            Phase::Opening | Phase::Closing | Phase::Disputed | Phase::Finished => {
+                Err(Refusal::NotOpen(channel))
+            }
+        }
+    }
+
+    fn force_close(&self, channel: ChannelId) -> Result<(Vec<Event>, Accepted), Refusal> {
+        let id = ObjectiveId { channel, kind: ObjectiveKind::Dispute };
+        let known = self.known(channel)?;
+        if self.state.objectives().contains_key(&id) {
+            return Ok((Vec::new(), Accepted::Objective(id)));
+        }
+        if known.phase == Phase::Finished {
+            return Err(Refusal::NotOpen(channel));
+        }
+        let approved = Event::ObjectiveApproved { id, origin: Origin::User, terms: None };
+        Ok((vec![approved], Accepted::Objective(id)))
+    }
+
+    /// A transaction reverted. Only one reason changes what we want: somebody who cannot be paid blocks paying everybody.
+    pub(super) fn on_reverted(&self, channel: ChannelId, reason: &str) -> Decision {
+        let Some(known) = self.state.channel(channel) else { return Decision::default() };
+        let over = self.state.chain().at_head(channel).is_finalized(self.state.chain().now())
+            || known.txs.contains(&WantedTx::Conclude);
+        let wanted = known.txs.contains(&WantedTx::TransferAll);
+        if reason != "Could not transfer ETH" || !over {
+            return Decision::default();
+        }
+        if wanted && !known.txs.contains(&WantedTx::TransferMine) {
+            return Decision::events(vec![Event::TxWanted { channel, tx: WantedTx::TransferMine }]);
+        }
+        // The cooperative close pays everybody in the same call: end the channel by challenge and collect our own share.
+        let id = ObjectiveId { channel, kind: ObjectiveKind::Dispute };
+        let dispute = self.state.objectives().get(&id).is_some_and(Objective::is_live);
+        if known.txs.contains(&WantedTx::Conclude) && !dispute && known.phase == Phase::Closing {
+            let origin = Origin::Violation;
+            return Decision::events(vec![Event::ObjectiveApproved { id, origin, terms: None }]);
+        }
+        Decision::default()
+    }
+
+    pub(super) fn known(&self, id: ChannelId) -> Result<&Channel, Refusal> {
+        self.state.channel(id).ok_or(Refusal::UnknownChannel(id))
+    }
+}

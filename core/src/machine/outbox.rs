@@ -1,0 +1,201 @@
+//! Wishes: what the state says must reach the world, again and again until the state says that it has.
+//!
+//! A wish is derived, never stored in the log: after a crash the replayed state yields the same ones. `NodeState` keeps them in an
+//! index that `apply` maintains; a test compares it with a recomputation.
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::chain_view::{OnChain, OnChainStatus};
+use crate::channel::{Channel, Phase};
+use crate::event::{MessageKey, Origin, WantedTx};
+use crate::nitro::{Call, Claim, SignedState};
+use crate::objective::{dispute, Objective};
+use crate::types::{ChannelId, TurnNum};
+use crate::wire::{StateClaim, Wire};
+
+/// One wish.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Wish {
+    /// On whose behalf.
+    pub channel: ChannelId,
+    /// What.
+    pub want: Want,
+}
+
+/// What is wished for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Want {
+    /// A message that the peer acknowledges once durable.
+    Message(MessageKey),
+    /// The deposit that the channel records.
+    Deposit,
+    /// Another transaction.
+    Tx(WantedTx),
+}
+
+/// What the wishes of a channel depend on.
+pub struct Sources<'a> {
+    /// The channel.
+    pub channel: &'a Channel,
+    /// The contract at the head.
+    pub head: &'a OnChain,
+    /// Its objectives.
+    pub fund: Option<&'a Objective>,
+    /// Its objectives.
+    pub defund: Option<&'a Objective>,
+    /// Its objectives.
+    pub dispute: Option<&'a Objective>,
+}
+
+/// All wishes of one channel, in order.
+pub fn wishes(of: &Sources<'_>) -> Vec<Want> {
+    let mut wants: Vec<Want> = messages(of)
+        .into_iter()
+        .filter(|key| !of.channel.acked.contains(key))
+        .map(Want::Message)
+        .collect();
+    if wants_deposit(of) {
+        wants.push(Want::Deposit);
+    }
+    wants.extend(of.channel.txs.iter().filter(|tx| tx_is_live(of, tx)).cloned().map(Want::Tx));
+    wants
+}
+
+/// What the peer should hear, acknowledged or not.
+pub fn messages(of: &Sources<'_>) -> Vec<MessageKey> {
+    let channel = of.channel;
+    if channel.phase >= Phase::Disputed {
+        return Vec::new();
+    }
+    let mine = |s: &&SignedState| s.signed_by(channel.my_index());
+    let states = channel.supported.iter().chain(channel.pending.values()).filter(mine);
+    let mut keys: Vec<MessageKey> = states.map(|s| MessageKey::State(s.turn())).collect();
+    if channel.is_leader() {
+        return keys;
+    }
+    if channel.phase == Phase::Open {
+        keys.extend(channel.updates.iter().map(|u| MessageKey::UpdateRequest(u.id)));
+    }
+    let asked = of.defund.is_some_and(|o| o.is_live() && o.origin == Origin::User);
+    if asked && channel.supported.as_ref().is_some_and(|s| !s.state().is_final) {
+        keys.push(MessageKey::CloseRequest);
+    }
+    keys
+}
+
+fn wants_deposit(of: &Sources<'_>) -> bool {
+    let live = of.fund.is_some_and(Objective::is_live);
+    // Once the holdings moved, the contract would revert this deposit; a new decision follows when they are confirmed.
+    live && !of.head.concluded && of.channel.deposit.is_some_and(|d| d.held_before == of.head.held)
+}
+
+/// Whether a transaction can still do what it was wanted for. Independent of time, so that it changes with facts alone.
+fn tx_is_live(of: &Sources<'_>, tx: &WantedTx) -> bool {
+    let supported = of.channel.supported_turn();
+    let status = &of.head.status;
+    match tx {
+        WantedTx::Challenge { turn, .. } => {
+            let disputed = of.dispute.is_some_and(Objective::is_live);
+            let raises = match status {
+                OnChainStatus::Untouched => true,
+                OnChainStatus::Recorded(record) => record <= turn,
+                OnChainStatus::Challenged(c) => c.turn < *turn,
+                OnChainStatus::Concluded(_) => false,
+            };
+            disputed && raises && supported == Some(*turn) && !of.head.concluded
+        }
+        WantedTx::Checkpoint { turn } => {
+            let stale = matches!(status, OnChainStatus::Challenged(c) if c.turn < *turn);
+            stale && supported == Some(*turn) && !of.head.concluded
+        }
+        WantedTx::Conclude => {
+            let is_final = of.channel.supported.as_ref().is_some_and(|s| s.state().is_final);
+            is_final && !of.head.concluded
+        }
+        WantedTx::TransferAll => {
+            let over = matches!(status, OnChainStatus::Challenged(_) | OnChainStatus::Concluded(_));
+            over && !of.head.held.is_zero() && !of.channel.txs.contains(&WantedTx::TransferMine)
+        }
+        WantedTx::TransferMine => {
+            !of.head.held.is_zero() && !dispute::mine_is_paid(of.head, of.channel)
+        }
+    }
+}
+
+/// The message that fulfils a wish, with our own signature alone: its content never changes.
+pub fn message(channel: &Channel, key: MessageKey) -> Option<Wire> {
+    match key {
+        MessageKey::State(turn) => {
+            let signed = state_at(channel, turn)?;
+            let sig = signed.sigs().get(&channel.me)?;
+            let state = signed.state().clone();
+            Some(Wire::State(StateClaim { state, sigs: alloc::vec![(channel.me, *sig)] }))
+        }
+        MessageKey::UpdateRequest(id) => {
+            let update = channel.updates.iter().find(|u| u.id == id && u.payer == channel.me)?;
+            Some(Wire::UpdateRequest { channel: channel.id, id, amount: update.amount })
+        }
+        MessageKey::CloseRequest => Some(Wire::CloseRequest { channel: channel.id }),
+    }
+}
+
+/// The call that fulfils a wish.
+pub fn call(channel: &Channel, head: &OnChain, want: &Want) -> Option<Call> {
+    let supported = || channel.supported.as_ref().map(Claim::from);
+    let tx = match want {
+        Want::Message(_) => return None,
+        Want::Deposit => {
+            let deposit = channel.deposit?;
+            return Some(Call::Deposit {
+                asset: channel.asset,
+                channel: channel.id,
+                expected_held: deposit.held_before,
+                amount: deposit.amount,
+            });
+        }
+        Want::Tx(tx) => tx,
+    };
+    match tx {
+        WantedTx::Challenge { challenger_sig, .. } => Some(Call::Challenge {
+            proof: Vec::new(),
+            candidate: supported()?,
+            challenger_sig: *challenger_sig,
+        }),
+        WantedTx::Checkpoint { .. } => {
+            Some(Call::Checkpoint { proof: Vec::new(), candidate: supported()? })
+        }
+        WantedTx::Conclude => Some(Call::ConcludeAndTransferAllAssets { candidate: supported()? }),
+        WantedTx::TransferAll | WantedTx::TransferMine => transfer(channel, head, tx),
+    }
+}
+
+fn transfer(channel: &Channel, head: &OnChain, tx: &WantedTx) -> Option<Call> {
+    let finalized = dispute::finalized_outcome(head, channel)?;
+    let outcome = head.outcome_left(&finalized);
+    let state_hash = match &head.status {
+        OnChainStatus::Challenged(c) => c.state_hash,
+        OnChainStatus::Untouched | OnChainStatus::Recorded(_) | OnChainStatus::Concluded(_) => {
+            Default::default()
+        }
+    };
+    let id = channel.id;
+    Some(if *tx == WantedTx::TransferMine {
+        let indices = alloc::vec![u64::from(channel.me)];
+        Call::Transfer { asset_index: 0, channel: id, outcome, state_hash, indices }
+    } else {
+        Call::TransferAllAssets { channel: id, outcome, state_hash }
+    })
+}
+
+/// A state that we still hold.
+pub fn state_at(channel: &Channel, turn: TurnNum) -> Option<&SignedState> {
+    channel.pending.get(&turn).or(channel.supported.as_ref().filter(|s| s.turn() == turn))
+}
+
+/// A state with everybody's signatures, for a peer that asks what we know.
+pub fn claim(signed: &SignedState) -> StateClaim {
+    let sigs = signed.sigs().iter().map(|(i, s)| (*i, *s)).collect();
+    StateClaim { state: signed.state().clone(), sigs }
+}

@@ -1,0 +1,137 @@
+//! Dispute: defend a channel against old states, and close it alone.
+//!
+//! Nothing here signs a new state. A challenge is signed over a state that every participant signed before, so even a node that
+//! may have forgotten signatures can defend itself.
+//!
+//! Source: `ForceMove.sol` (challenge, checkpoint), `MultiAssetHolder.sol` (transferAllAssets, transfer). go-nitro has no such
+//! layer: it never answers a challenge.
+
+use super::{Context, Crank, WaitingFor};
+use crate::chain_view::{OnChain, OnChainStatus};
+use crate::channel::{balance_in, Channel, Phase};
+use crate::event::{Event, ObjectiveKind, Origin, RejectReason, WantedTx};
+use crate::nitro::sign::challenge_hash;
+use crate::nitro::Outcome;
+
+/// Answers an old challenge at once, on the unconfirmed head: answering early is free of risk, answering late is not.
+pub fn defend(cx: &Context<'_>) -> Option<Event> {
+    let channel = cx.channel;
+    let supported = channel.supported.as_ref()?;
+    let challenge = cx.head.running_challenge(cx.chain_now)?;
+    if supported.turn() <= challenge.turn || cx.config.mutant("challenge-unanswered") {
+        return None;
+    }
+    let tx = WantedTx::Checkpoint { turn: supported.turn() };
+    (!channel.txs.contains(&tx)).then_some(Event::TxWanted { channel: channel.id, tx })
+}
+
+/// The flowchart. The channel's Dispute objective is live.
+pub fn crank(cx: &Context<'_>) -> Crank {
+    let channel = cx.channel;
+    let id = cx.id(ObjectiveKind::Dispute);
+
+    // The cooperative objectives end where the chain decides.
+    for kind in [ObjectiveKind::DirectFund, ObjectiveKind::DirectDefund] {
+        if cx.live(kind).is_some() {
+            let (id, reason) = (cx.id(kind), RejectReason::Disputed);
+            return Crank::Emit(Event::ObjectiveRejected { id, reason });
+        }
+    }
+    if is_settled(cx) {
+        return Crank::Emit(Event::ObjectiveCompleted { id });
+    }
+    if cx.head.is_finalized(cx.chain_now) {
+        return collect(cx);
+    }
+    let Some(supported) = &channel.supported else {
+        // Without a unanimous state nobody can have deposited by the rules: nothing can be lost and nothing enforced.
+        return Crank::Emit(Event::ObjectiveCompleted { id });
+    };
+    if supported.state().is_final {
+        return want(cx, WantedTx::Conclude, WaitingFor::Withdraw);
+    }
+    if let Some(challenge) = cx.head.running_challenge(cx.chain_now) {
+        return Crank::Wait(if challenge.turn >= supported.turn() {
+            WaitingFor::ChallengeEnd
+        } else {
+            WaitingFor::ChallengeMined
+        });
+    }
+    let turn = supported.turn();
+    let already = |tx: &WantedTx| matches!(tx, WantedTx::Challenge { turn: t, .. } if *t == turn);
+    if channel.txs.iter().any(already) {
+        return Crank::Wait(WaitingFor::ChallengeMined);
+    }
+    let challenger_sig = cx.key.sign(challenge_hash(supported.hash()));
+    want(cx, WantedTx::Challenge { turn, challenger_sig }, WaitingFor::ChallengeMined)
+}
+
+/// A channel that should be over: if the contract still holds something for it, collect.
+pub fn crank_finished(cx: &Context<'_>) -> Crank {
+    let leftover = cx.head.is_finalized(cx.chain_now) && !cx.head.held.is_zero();
+    if leftover && !is_settled(cx) && cx.channel.supported.is_some() {
+        return collect(cx);
+    }
+    Crank::Wait(WaitingFor::Nothing)
+}
+
+/// Wants the payout of a finalized channel.
+fn collect(cx: &Context<'_>) -> Crank {
+    if cx.head.held.is_zero() || mine_is_paid(cx.head, cx.channel) {
+        return Crank::Wait(WaitingFor::Withdraw);
+    }
+    let tx = if cx.channel.txs.contains(&WantedTx::TransferMine) {
+        WantedTx::TransferMine
+    } else {
+        WantedTx::TransferAll
+    };
+    want(cx, tx, WaitingFor::Withdraw)
+}
+
+/// Whether the channel is over and nothing more can come to us.
+fn is_settled(cx: &Context<'_>) -> bool {
+    let over = cx.confirmed.is_finalized(cx.chain_now) || cx.confirmed.concluded;
+    over && (cx.confirmed.held.is_zero() || mine_is_paid(cx.confirmed, cx.channel))
+}
+
+/// Whether the contract owes us nothing any more.
+pub fn mine_is_paid(view: &OnChain, channel: &Channel) -> bool {
+    let Some(outcome) = finalized_outcome(view, channel) else { return false };
+    let left = view.outcome_left(&outcome);
+    !view.payouts.is_empty() && balance_in(&left, channel.my_index()).is_zero()
+}
+
+/// The outcome that was finalized: the challenge's, or the one that we agreed to close with.
+pub fn finalized_outcome(view: &OnChain, channel: &Channel) -> Option<Outcome> {
+    match &view.status {
+        OnChainStatus::Challenged(c) => Some(c.outcome.clone()),
+        OnChainStatus::Untouched | OnChainStatus::Recorded(_) | OnChainStatus::Concluded(_) => {
+            channel.supported.as_ref().map(|s| s.state().outcome.clone())
+        }
+    }
+}
+
+fn want(cx: &Context<'_>, tx: WantedTx, waiting: WaitingFor) -> Crank {
+    if cx.channel.txs.contains(&tx) {
+        return Crank::Wait(waiting);
+    }
+    Crank::Emit(Event::TxWanted { channel: cx.channel.id, tx })
+}
+
+/// The peer, or its backup, played an old state: the cooperation ends. Also when it challenges with the newest one and lets us
+/// wait: only the chain decides from here.
+pub fn after_answer(cx: &Context<'_>) -> Option<Crank> {
+    let answered = cx.channel.txs.iter().any(|t| matches!(t, WantedTx::Checkpoint { .. }));
+    let challenged = cx.confirmed.running_challenge(cx.chain_now).is_some();
+    let cooperates = cx.channel.phase < Phase::Disputed;
+    (cooperates && (answered || challenged) && cx.objective(ObjectiveKind::Dispute).is_none())
+        .then(|| cx.dispute(Origin::Violation))
+}
+
+/// Somebody finalized the channel while we were away or still opening it: see to the payout.
+pub fn after_foreign_end(cx: &Context<'_>) -> Option<Crank> {
+    let over = cx.confirmed.is_finalized(cx.chain_now);
+    let unattended = matches!(cx.channel.phase, Phase::Opening | Phase::Open)
+        && cx.objective(ObjectiveKind::Dispute).is_none();
+    (over && unattended).then(|| cx.dispute(Origin::Violation))
+}
