@@ -1,19 +1,29 @@
 //! The adjudicator contract as a pure value: the calls that a direct channel needs, with the deployed contract's checks
 //! in its own order, its revert reasons and its logs.
 //!
-//! The simulated chain and the development chain run on this model; it never does I/O and knows no keys.
+//! The simulated chain and the development chain run on this model; it never does I/O and knows no keys. This file is
+//! the vocabulary, [`model`] executes calls, [`transfer`] computes who is paid what.
 //!
 //! Source: `NitroAdjudicator.sol`, `ForceMove.sol`, `StatusManager.sol`, `MultiAssetHolder.sol`, `ConsensusApp.sol`.
 
+pub mod model;
+pub mod transfer;
+
+#[cfg(test)]
+mod tests;
+
 use alloc::vec::Vec;
 
-use alloy_primitives::{keccak256, B256};
+use alloy_primitives::{B256, keccak256};
 use serde::{Deserialize, Serialize};
 
 use super::outcome::Outcome;
 use super::sign::Signature;
 use super::state::{SignedState, State};
 use crate::types::{Address, Amount, ChainTime, ChannelId, TurnNum};
+
+pub use model::{Adjudicator, Executed, Payout, Revert};
+pub use transfer::{Transfer, compute_transfer};
 
 /// A state with whatever signatures its submitter chose to add; the contract recovers the signers itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +115,9 @@ impl Call {
             Call::Challenge { candidate, .. }
             | Call::Checkpoint { candidate, .. }
             | Call::Conclude { candidate }
-            | Call::ConcludeAndTransferAllAssets { candidate } => candidate.state.fixed.channel_id(),
+            | Call::ConcludeAndTransferAllAssets { candidate } => {
+                candidate.state.fixed.channel_id()
+            }
         }
     }
 }
