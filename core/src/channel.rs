@@ -214,10 +214,13 @@ impl Channel {
         let state = signed.state();
         let turn = state.turn;
         let bad = |why| Err(Refusal::BadState { turn, why });
-        if let Some(pending) = self.pending.get(&turn)
-            && pending.hash() != signed.hash()
-        {
-            return Err(Refusal::Equivocation(turn));
+        if let Some(pending) = self.pending.get(&turn) {
+            if pending.hash() != signed.hash() {
+                return Err(Refusal::Equivocation(turn));
+            }
+            if pending.signed_by(self.my_index()) {
+                return Ok(());
+            }
         }
         if let Some(supported) = &self.supported
             && supported.turn() == turn

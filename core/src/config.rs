@@ -21,8 +21,8 @@ pub struct Config {
     pub silence_ms: u64,
     /// How long the follower waits for the leader to conclude before it does so itself.
     pub conclude_after_ms: u64,
-    /// How often a block whose bloom promises logs that the endpoint does not show is fetched again before it is believed:
-    /// blooms have false positives.
+    /// How often a block whose bloom promises logs that the endpoint does not show is fetched again, one poll apart, before it is
+    /// believed: blooms have false positives. Until then the node stays behind the head, which costs time and no money.
     pub bloom_refetch_max: u32,
     /// The planted bug of this run, if any.
     #[cfg(feature = "simulation")]
@@ -61,7 +61,7 @@ impl Default for Config {
             blocks_max: 64,
             silence_ms: 60_000,
             conclude_after_ms: 20_000,
-            bloom_refetch_max: 3,
+            bloom_refetch_max: 30,
             #[cfg(feature = "simulation")]
             mutant: None,
         }

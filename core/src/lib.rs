@@ -42,3 +42,7 @@ pub use mutant::{MUTANTS, MUTANTS_COMPILED, Mutant};
 pub mod objective;
 
 pub mod machine;
+
+pub mod log;
+
+pub mod driver;

@@ -43,8 +43,8 @@ impl Node {
                 }
             }
             if self.is_suspicious(block) {
+                // Asked again at the next poll: an endpoint that is catching up needs a moment.
                 decision.suspect = Some(header.hash);
-                decision.answers.push(Effect::FetchBlocks { from: header.number });
                 return self.only_if_it_advances(decision, head);
             }
             decision.events.extend(self.forgotten_on_chain(block, &decision.events));

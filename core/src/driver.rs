@@ -1,0 +1,322 @@
+//! The order: append, then sync, then release. The only exit of a node, as a value.
+//!
+//! If an effect left before its cause was synced, a crash would make us forget a signature that a peer holds, and we could sign a
+//! conflicting one: loss of funds. Hence one piece of code, executed by tokio, madsim, turmoil and the reference engine alike. The
+//! driver contains the order and no decisions.
+//!
+//! ```text
+//! loop {
+//!     match driver.next(clock.now()) {
+//!         Step::Repair(changes)   => { disk.repair(changes).await?; driver.done(Done::Repaired) }
+//!         Step::Append(append)    => { disk.write(append).await?;   driver.done(Done::Appended) }
+//!         Step::Sync(files)       => { disk.sync(files).await?;     driver.done(Done::Synced) }
+//!         Step::Release(effect)   => ports.release(effect),
+//!         Step::Wait { until }    => driver.input(clock.now(), verify(ports.next_input(until).await)),
+//!     }
+//! }
+//! ```
+//!
+//! A failed write or sync is fatal: drop the driver, stop, and open the log again after a restart. Never retry a sync.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::config::Config;
+use crate::effect::Effect;
+use crate::event::{Event, Pins};
+use crate::input::Verified;
+use crate::log::{self, FileRepair, FileWrite, Files, Finding, LogTail, Payload, SyncSet};
+use crate::machine::{Handled, Node, NodeState, Start, StartError};
+use crate::nitro::SecretKey;
+use crate::types::{Lsn, Timestamp};
+
+/// What must happen next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Mend the files, changes first, then their sync. Only at the start.
+    Repair(FileRepair),
+    /// Write these bytes; nothing of them counts yet.
+    Append(Vec<FileWrite>),
+    /// Make them durable.
+    Sync(SyncSet),
+    /// Let the world see this.
+    Release(Effect),
+    /// Nothing to do until an input arrives or the moment comes.
+    Wait {
+        /// By the caller's clock.
+        until: Option<Timestamp>,
+    },
+}
+
+/// What the caller has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// The changes and the sync of a [`Step::Repair`].
+    Repaired,
+    /// The writes of a [`Step::Append`].
+    Appended,
+    /// The sync of a [`Step::Sync`].
+    Synced,
+}
+
+/// Why a node does not start. The files stay as they are.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The log is damaged beyond what may be mended.
+    #[error(transparent)]
+    Log(#[from] log::OpenError),
+    /// The log holds events of another version.
+    #[error(transparent)]
+    Event(#[from] log::UnknownEvent),
+    /// The log belongs to something else.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// A node together with its log and what waits to be released. Cloning it clones everything.
+#[derive(Clone)]
+pub struct Driver {
+    node: Node,
+    tail: LogTail,
+    repairs: VecDeque<FileRepair>,
+    staged: Payload,
+    /// Whether something staged must not wait.
+    urgent: bool,
+    /// Position of the last event that must be durable before anything decided after it is released.
+    last_urgent: Lsn,
+    doing: Doing,
+    durable: Lsn,
+    answers: VecDeque<(Lsn, Effect)>,
+    ready: VecDeque<Effect>,
+    clock: Clock,
+    findings: Vec<Finding>,
+    clear_doubt: bool,
+}
+
+/// What the caller is doing for us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Doing {
+    Nothing,
+    Repairing,
+    Appending { sync: SyncSet, end: Lsn },
+    ToSync { sync: SyncSet, end: Lsn },
+    Syncing { end: Lsn },
+}
+
+/// The caller's clock made monotonic: it may jump, our time only moves on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Clock {
+    raw: Timestamp,
+    ours: Timestamp,
+}
+
+impl Clock {
+    fn advance(&mut self, raw: Timestamp) -> Timestamp {
+        self.ours = self.ours.after_ms(raw.since_ms(self.raw));
+        self.raw = raw;
+        self.ours
+    }
+
+    /// When the caller's clock will show that ours reached `ours`.
+    fn to_raw(self, ours: Timestamp) -> Timestamp {
+        self.raw.after_ms(ours.since_ms(self.ours))
+    }
+}
+
+impl Driver {
+    /// Opens a node over its files: reads the log, folds the state, resumes every wish. An empty directory is a new node.
+    ///
+    /// Production and every engine start here.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the operator must act; it names file and record.
+    pub fn open(
+        files: &Files,
+        pins: Pins,
+        key: SecretKey,
+        config: Config,
+        start: Start,
+        now: Timestamp,
+    ) -> Result<Driver, OpenError> {
+        let opened = log::open(files)?;
+        let (state, last_at) = replay(&opened)?;
+        let clock = Clock { raw: now, ours: now.max(last_at) };
+        let doubted = opened.doubt.is_some();
+        let start = if doubted { Start::Restored } else { start };
+        let durable = state.lsn();
+        assert_eq!(durable, opened.tail.end(), "the log's end and the state's differ");
+        let (node, handled) = Node::start(state, pins, key, config, start, clock.ours)?;
+        let mut driver = Driver {
+            node,
+            tail: opened.tail,
+            repairs: opened.repair.into(),
+            staged: Payload::default(),
+            urgent: false,
+            last_urgent: Lsn::ZERO,
+            doing: Doing::Nothing,
+            durable,
+            answers: VecDeque::new(),
+            ready: VecDeque::new(),
+            clock,
+            findings: opened.findings,
+            clear_doubt: doubted,
+        };
+        driver.stage(handled);
+        Ok(driver)
+    }
+
+    /// The node.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// What was found and mended when the log was opened.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Position up to which the log is synced.
+    pub fn durable(&self) -> Lsn {
+        self.durable
+    }
+
+    /// Whether nothing waits for the disk or for release.
+    pub fn is_idle(&self) -> bool {
+        self.doing == Doing::Nothing && self.ready.is_empty() && !self.urgent
+    }
+
+    /// Handles one input. Several may be given before the next [`Driver::next`]; they then share one sync.
+    pub fn input(&mut self, now: Timestamp, input: Verified) {
+        let now = self.clock.advance(now);
+        let handled = self.node.handle(now, input);
+        self.stage(handled);
+    }
+
+    fn stage(&mut self, handled: Handled) {
+        let mut lsn = Lsn(self.node.state().lsn().0 - handled.events.len() as u64);
+        for event in &handled.events {
+            lsn = lsn.advance(1);
+            self.staged.push(self.clock.ours, event);
+            if !event.is_lazy() {
+                self.urgent = true;
+                self.last_urgent = lsn;
+            }
+        }
+        // A lazy event is harmless to lose, so no answer waits for one.
+        let after = self.last_urgent;
+        let hasty = self.node.config().mutant("ack-before-sync");
+        for answer in handled.answers {
+            if hasty { self.ready.push_back(answer) } else { self.answers.push_back((after, answer)) }
+        }
+    }
+
+    /// What must happen next. The caller does it and, but for [`Step::Release`] and [`Step::Wait`], says so with [`Driver::done`].
+    pub fn next(&mut self, now: Timestamp) -> Step {
+        let now = self.clock.advance(now);
+        if let Some(step) = self.next_on_disk() {
+            return step;
+        }
+        while self.answers.front().is_some_and(|(after, _)| *after <= self.durable) {
+            self.ready.extend(self.answers.pop_front().map(|(_, effect)| effect));
+        }
+        if self.ready.is_empty() {
+            let early = self.node.config().mutant("effect-before-sync");
+            let released_up_to = if early { self.node.state().lsn() } else { self.durable };
+            self.ready.extend(self.node.due(now, released_up_to));
+        }
+        if let Some(effect) = self.ready.pop_front() {
+            return Step::Release(effect);
+        }
+        if self.urgent || self.staged.count() >= LAZY_EVENTS_MAX {
+            return self.append();
+        }
+        let until = self.node.next_deadline().map(|at| self.clock.to_raw(at));
+        Step::Wait { until }
+    }
+
+    /// Work on the disk that comes before everything else.
+    fn next_on_disk(&mut self) -> Option<Step> {
+        match core::mem::replace(&mut self.doing, Doing::Nothing) {
+            Doing::Nothing => {
+                let repair = self.repairs.pop_front()?;
+                self.doing = Doing::Repairing;
+                Some(Step::Repair(repair))
+            }
+            Doing::ToSync { sync, end } => {
+                self.doing = Doing::Syncing { end };
+                Some(Step::Sync(sync))
+            }
+            doing @ (Doing::Repairing | Doing::Appending { .. } | Doing::Syncing { .. }) => {
+                panic!("asked for the next step while {doing:?}")
+            }
+        }
+    }
+
+    fn append(&mut self) -> Step {
+        let (time, count, payload) = self.staged.take();
+        self.urgent = false;
+        let append = self.tail.append(time, count, payload);
+        self.doing = Doing::Appending { sync: append.sync, end: append.end };
+        Step::Append(append.writes)
+    }
+
+    /// Notes what the caller has done.
+    ///
+    /// Panics when it was not asked to: a bug of the pump.
+    pub fn done(&mut self, done: Done) {
+        let doing = core::mem::replace(&mut self.doing, Doing::Nothing);
+        match (done, doing) {
+            (Done::Repaired, Doing::Repairing) => {}
+            (Done::Appended, Doing::Appending { sync, end }) => {
+                self.doing = Doing::ToSync { sync, end };
+            }
+            (Done::Synced, Doing::Syncing { end }) => self.synced(end),
+            (done, doing) => panic!("{done:?} while {doing:?}"),
+        }
+    }
+
+    fn synced(&mut self, end: Lsn) {
+        assert!(end > self.durable, "synced up to {end}, which is not beyond {}", self.durable);
+        self.tail.synced(end);
+        self.durable = end;
+        // The log itself now says that the node is in recovery; the marker has done its work.
+        if self.clear_doubt {
+            self.clear_doubt = false;
+            self.repairs.push_back(log::doubt_cleared());
+        }
+    }
+
+    /// Events that are applied but not yet durable.
+    pub fn staged(&self) -> u32 {
+        self.staged.count()
+    }
+}
+
+/// Folds an opened log. The state and the time of its last event.
+///
+/// # Errors
+/// [`log::UnknownEvent`]: written by another version.
+pub fn replay(opened: &log::Opened<'_>) -> Result<(NodeState, Timestamp), log::UnknownEvent> {
+    let mut state = NodeState::default();
+    let mut last = Timestamp::default();
+    for batch in &opened.batches {
+        for event in log::events(batch) {
+            let (at, recorded) = event?;
+            state.apply(at, recorded.event);
+            last = at;
+        }
+    }
+    Ok((state, last))
+}
+
+/// All events of an opened log, for tools and checks.
+///
+/// # Errors
+/// [`log::UnknownEvent`]: written by another version.
+pub fn recorded(opened: &log::Opened<'_>) -> Result<Vec<(Timestamp, Event)>, log::UnknownEvent> {
+    let all = opened.batches.iter().flat_map(|b| log::events(b));
+    all.map(|e| e.map(|(at, recorded)| (at, recorded.event))).collect()
+}
+
+/// Lazy events that wait at most: bounds what a restart learns again, and memory.
+const LAZY_EVENTS_MAX: u32 = 256;
