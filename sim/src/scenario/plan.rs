@@ -1,0 +1,444 @@
+//! A plan: one scenario under one seed, everything drawn.
+//!
+//! A runner executes it, a bundle carries it as JSON, a shrinker edits it. Only what is drawn again and again
+//! while a run goes on (the latency of each frame) is still a distribution.
+
+use std::fmt;
+use std::str::FromStr;
+
+use fairway_core::types::Amount;
+use serde::{Deserialize, Serialize};
+
+use super::dist::Dist;
+use super::engine::{Engine, FaultKind};
+use super::fault::{Dropped, RotTarget, Side, Unsynced};
+use super::topology::Role;
+use super::unit::{Blocks, ByteCount, Drift, Nanos, Ppm, Shift};
+use super::{Expect, Phases};
+
+/// One scenario under one seed.
+///
+/// A shrinker may remove operations and faults, lower numbers, and remove payments; elements keep their ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The scenario's digest, 64 hexadecimal digits.
+    pub scenario_digest: String,
+    /// The seed it was drawn from; the run draws on from it.
+    pub seed: u64,
+    /// The engines that can run it.
+    pub engines: Vec<Engine>,
+    /// Whether settled balances are the same for every seed and engine.
+    pub determined: bool,
+    /// What must come out.
+    pub expect: Expect,
+    /// The planted bug that is on.
+    pub mutant: Option<String>,
+    /// What a campaign must have seen at least once.
+    pub goals: Vec<String>,
+    /// Who takes part.
+    pub parties: Vec<PlannedParty>,
+    /// The channels that operations may open.
+    pub channels: Vec<PlannedChannel>,
+    /// The chain.
+    pub chain: PlannedChain,
+    /// Every link, outside the faults that touch it.
+    pub network: PlannedNetwork,
+    /// How long a sync takes, drawn for each.
+    pub sync_latency: Dist<Nanos>,
+    /// The workload, in the order of the file.
+    pub ops: Vec<PlannedOp>,
+    /// The faults that exist in this run, in the order of the file.
+    pub faults: Vec<PlannedFault>,
+    /// The faults whose swarm switch was drawn off.
+    pub absent: Vec<Element>,
+    /// How long the phases last.
+    pub phases: Phases,
+}
+
+/// A stable name for an operation or a fault: its place in the scenario file, from 0. Text: `op 0`, `fault 2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Element {
+    /// The operation at this place.
+    Op(usize),
+    /// The fault at this place.
+    Fault(usize),
+}
+
+/// A party.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedParty {
+    /// Its name.
+    pub name: String,
+    /// Whose side it is on.
+    pub role: Role,
+    /// What it owns on chain when the run begins, in wei.
+    pub funds: Amount,
+    /// Its clock.
+    pub clock: PlannedClock,
+}
+
+/// How a party's clock differs from true time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedClock {
+    /// What it is ahead at the start.
+    pub skew: Shift,
+    /// How much too fast it runs, in millionths.
+    pub drift_ppm: Drift,
+    /// A jump at a fixed moment.
+    pub step: Option<PlannedStep>,
+}
+
+/// A jump of a clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedStep {
+    /// When, in true time from the start of the run.
+    pub at: Nanos,
+    /// By how much.
+    pub by: Shift,
+}
+
+/// A channel that operations may open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedChannel {
+    /// How operations and triggers name it.
+    pub id: String,
+    /// Its participants, in the order of the allocation: the first deposits first.
+    pub parties: (String, String),
+    /// What each puts in, in wei, in the same order.
+    pub deposits: (Amount, Amount),
+    /// How long a challenge can be answered; whole seconds.
+    pub challenge_duration: Nanos,
+}
+
+/// The chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedChain {
+    /// The time between two blocks, drawn for each.
+    pub block_time: Dist<Nanos>,
+    /// How many blocks must stand on a fact before a node believes it.
+    pub confirmations: u64,
+    /// How long an endpoint takes to answer, drawn for each call.
+    pub rpc_latency: Dist<Nanos>,
+}
+
+/// Every link, outside the faults that touch it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedNetwork {
+    /// The time a frame travels, drawn for each.
+    pub latency: Dist<Nanos>,
+    /// How many frames never arrive.
+    pub loss: Ppm,
+    /// How many frames arrive twice.
+    pub duplicate: Ppm,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedOp {
+    /// Its stable id.
+    pub id: Element,
+    /// When.
+    pub when: OpTrigger,
+    /// What.
+    pub what: OpAction,
+}
+
+/// When an operation begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum OpTrigger {
+    /// So long after the start of the run.
+    At(Nanos),
+    /// So long after a milestone was first reached. If a shrinker removed what leads there, never.
+    After {
+        /// Which milestone.
+        milestone: Milestone,
+        /// How long after it.
+        delay: Nanos,
+    },
+}
+
+/// Something that operations can wait for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Milestone {
+    /// Every honest participant considers this channel open: funded, postfund signed by both.
+    ChannelOpen(String),
+    /// Some honest participant has a supported state of this channel beyond the postfund.
+    ChannelUpdated(String),
+    /// Every honest participant considers this channel closed: concluded on chain and paid out.
+    ChannelClosed(String),
+    /// This operation was answered, with success or refusal; for payments, the last of them.
+    Done(Element),
+}
+
+/// What a user asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum OpAction {
+    /// Open and fund a channel.
+    Open {
+        /// Which.
+        channel: String,
+        /// Who asks.
+        from: String,
+    },
+    /// Pay, once or many times.
+    Pay {
+        /// In which channel.
+        channel: String,
+        /// Who pays; the other participant receives.
+        from: String,
+        /// The payments in order.
+        payments: Vec<Payment>,
+    },
+    /// Close together with the peer.
+    Close {
+        /// Which.
+        channel: String,
+        /// Who asks.
+        from: String,
+    },
+    /// Close on chain, without the peer.
+    ForceClose {
+        /// Which.
+        channel: String,
+        /// Who goes to the chain.
+        from: String,
+    },
+    /// Stop a party properly and start it again.
+    Restart {
+        /// Who.
+        party: String,
+        /// How long it is away.
+        down: Nanos,
+    },
+}
+
+/// One payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Payment {
+    /// How much, in wei.
+    pub amount: Amount,
+    /// The time before it, counted from the previous one; zero for the first.
+    pub gap: Nanos,
+}
+
+/// One fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedFault {
+    /// Its stable id.
+    pub id: Element,
+    /// When it strikes; once.
+    pub when: FaultTrigger,
+    /// What happens.
+    pub what: FaultAction,
+}
+
+/// When a fault strikes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum FaultTrigger {
+    /// So long after the start of the run.
+    At(Nanos),
+    /// At an event of a party's log, at one side of a step of its driver.
+    On {
+        /// Which event; one of [`super::EVENT_NAMES`].
+        event: String,
+        /// Whose log.
+        of: String,
+        /// At which occurrence, from 1, counted over the whole run.
+        nth: u64,
+        /// At which step.
+        side: Side,
+    },
+}
+
+/// Two parties; for one-way faults from the first to the second.
+pub type Link = (String, String);
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "fields are named after the keys of `fault.rs`, which explains them"
+)]
+pub enum FaultAction {
+    /// The machine loses power and comes back.
+    PowerLoss { party: String, unsynced: Unsynced, directory_entries: Unsynced, down: Nanos },
+    /// The machine comes back with an older image of its disk.
+    StaleImage { party: String, age: Nanos, down: Nanos },
+    /// Neither reaches the other.
+    PartitionBoth { link: Link, lasts: Nanos },
+    /// The first party's frames do not reach the second.
+    PartitionOneWay { link: Link, lasts: Nanos },
+    /// Frames are lost. No link means every link, here and below.
+    Loss { link: Option<Link>, probability: Ppm, lasts: Nanos },
+    /// Frames arrive twice.
+    Duplicate { link: Option<Link>, probability: Ppm, lasts: Nanos },
+    /// Frames are late; the delay is drawn for each frame.
+    Latency { link: Option<Link>, latency: Dist<Nanos>, lasts: Nanos },
+    /// One byte of a frame is changed.
+    CorruptFrame { link: Option<Link>, probability: Ppm, lasts: Nanos },
+    /// A frame is overtaken by the following one.
+    Reorder { link: Option<Link>, probability: Ppm, lasts: Nanos },
+    /// The next sync reports an error; what it should have synced may be lost.
+    FailedSync { party: String },
+    /// Writes fail for want of space.
+    Full { party: String, lasts: Nanos },
+    /// Syncs are slow; how slow is drawn for each.
+    Slow { party: String, latency: Dist<Nanos>, lasts: Nanos },
+    /// Stored bytes change.
+    Rot { party: String, target: RotTarget, bytes: ByteCount },
+    /// Power is lost during a write, which survives up to a drawn sector.
+    TornWrite { party: String, down: Nanos },
+    /// The last blocks are replaced.
+    Reorg { depth: Blocks, drop: Dropped },
+    /// The endpoint does not answer.
+    RpcOutage { lasts: Nanos },
+    /// The endpoint leaves logs out.
+    MissingLogs { lasts: Nanos },
+    /// The endpoint repeats logs.
+    DuplicateLogs { lasts: Nanos },
+    /// The endpoint is behind.
+    StaleHead { blocks: Blocks, lasts: Nanos },
+    /// Waiting transactions are not included.
+    FeeSpike { lasts: Nanos },
+    /// Submitted transactions vanish.
+    DropTx { probability: Ppm, lasts: Nanos },
+    /// Payments to one party's address revert.
+    RevertPayee { party: String },
+    /// Someone unknown deposits into a channel.
+    StrangerDeposit { channel: String, amount: Amount },
+    /// A clock jumps.
+    Step { party: String, by: Shift },
+    /// A clock stands still.
+    Freeze { party: String, lasts: Nanos },
+}
+
+impl FaultAction {
+    /// Which kind this is: what counters are kept by.
+    pub fn kind(&self) -> FaultKind {
+        match self {
+            FaultAction::PowerLoss { .. } => FaultKind::PowerLoss,
+            FaultAction::StaleImage { .. } => FaultKind::StaleImage,
+            FaultAction::PartitionBoth { .. } => FaultKind::PartitionBoth,
+            FaultAction::PartitionOneWay { .. } => FaultKind::PartitionOneWay,
+            FaultAction::Loss { .. } => FaultKind::Loss,
+            FaultAction::Duplicate { .. } => FaultKind::Duplicate,
+            FaultAction::Latency { .. } => FaultKind::Latency,
+            FaultAction::CorruptFrame { .. } => FaultKind::CorruptFrame,
+            FaultAction::Reorder { .. } => FaultKind::Reorder,
+            FaultAction::FailedSync { .. } => FaultKind::FailedSync,
+            FaultAction::Full { .. } => FaultKind::Full,
+            FaultAction::Slow { .. } => FaultKind::Slow,
+            FaultAction::Rot { .. } => FaultKind::Rot,
+            FaultAction::TornWrite { .. } => FaultKind::TornWrite,
+            FaultAction::Reorg { .. } => FaultKind::Reorg,
+            FaultAction::RpcOutage { .. } => FaultKind::RpcOutage,
+            FaultAction::MissingLogs { .. } => FaultKind::MissingLogs,
+            FaultAction::DuplicateLogs { .. } => FaultKind::DuplicateLogs,
+            FaultAction::StaleHead { .. } => FaultKind::StaleHead,
+            FaultAction::FeeSpike { .. } => FaultKind::FeeSpike,
+            FaultAction::DropTx { .. } => FaultKind::DropTx,
+            FaultAction::RevertPayee { .. } => FaultKind::RevertPayee,
+            FaultAction::StrangerDeposit { .. } => FaultKind::StrangerDeposit,
+            FaultAction::Step { .. } => FaultKind::Step,
+            FaultAction::Freeze { .. } => FaultKind::Freeze,
+        }
+    }
+}
+
+impl Plan {
+    /// The channel with this id.
+    pub fn channel(&self, id: &str) -> Option<&PlannedChannel> {
+        self.channels.iter().find(|channel| channel.id == id)
+    }
+
+    /// The party with this name.
+    pub fn party(&self, name: &str) -> Option<&PlannedParty> {
+        self.parties.iter().find(|party| party.name == name)
+    }
+
+    /// Removes an operation or a fault; says whether it was there.
+    pub fn remove(&mut self, element: Element) -> bool {
+        let before = self.ops.len() + self.faults.len();
+        self.ops.retain(|op| op.id != element);
+        self.faults.retain(|fault| fault.id != element);
+        before != self.ops.len() + self.faults.len()
+    }
+
+    /// Every operation and fault, in order.
+    pub fn elements(&self) -> impl Iterator<Item = Element> {
+        let faults = self.faults.iter().map(|fault| fault.id);
+        self.ops.iter().map(|op| op.id).chain(faults)
+    }
+}
+
+impl PlannedChannel {
+    /// The other participant; `None` when `party` is none.
+    pub fn peer_of(&self, party: &str) -> Option<&str> {
+        match &self.parties {
+            (first, second) if first == party => Some(second),
+            (first, second) if second == party => Some(first),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Element::Op(index) => write!(f, "op {index}"),
+            Element::Fault(index) => write!(f, "fault {index}"),
+        }
+    }
+}
+
+/// Not the id of an element.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("element `{found}`: expected `op <n>` or `fault <n>`")]
+pub struct NotAnElement {
+    found: String,
+}
+
+impl FromStr for Element {
+    type Err = NotAnElement;
+
+    fn from_str(text: &str) -> Result<Element, NotAnElement> {
+        let element = match text.split_once(' ') {
+            Some(("op", index)) => index.parse().ok().map(Element::Op),
+            Some(("fault", index)) => index.parse().ok().map(Element::Fault),
+            _ => None,
+        };
+        element.ok_or_else(|| NotAnElement { found: text.to_string() })
+    }
+}
+
+impl TryFrom<String> for Element {
+    type Error = NotAnElement;
+
+    fn try_from(text: String) -> Result<Element, NotAnElement> {
+        text.parse()
+    }
+}
+
+impl From<Element> for String {
+    fn from(element: Element) -> String {
+        element.to_string()
+    }
+}

@@ -1,0 +1,341 @@
+//! From a scenario and a seed to a plan: every distribution is drawn here.
+//!
+//! Each number has a site of its own, named after its key and its element (`plan.down/fault 2`). So a tape
+//! entry changes one number of one element, and nothing else.
+
+use super::dist::Dist;
+use super::fault::{
+    ChainFault, ClockFault, Crash, DiskFault, Fault, FaultDo, Net, Often, Partition, Side, Slow,
+    Target, When,
+};
+use super::op::{ChannelPay, Op, OpKind};
+use super::plan::{
+    Element, FaultAction, FaultTrigger, Link, Milestone, OpAction, OpTrigger, Payment, Plan,
+    PlannedChain, PlannedChannel, PlannedClock, PlannedFault, PlannedNetwork, PlannedOp,
+    PlannedParty, PlannedStep,
+};
+use super::topology::{Channel, Clock};
+use super::unit::{Count, Nanos, Quantity};
+use super::{Scenario, ScenarioFile};
+use crate::chance::{Chance, Site};
+
+impl Scenario {
+    /// Draws everything that one seed decides before the run begins.
+    pub fn resolve(&self, chance: &mut Chance) -> Plan {
+        let file = &self.file;
+        let ops = file.op.iter().enumerate().map(|(index, op)| resolve_op(chance, file, index, op));
+        let ops = ops.collect();
+        let mut faults = Vec::new();
+        let mut absent = Vec::new();
+        for (index, fault) in file.fault.iter().enumerate() {
+            let id = Element::Fault(index);
+            let mut draw = Drawer { chance: &mut *chance, owner: id.to_string() };
+            if !draw.exists(fault) {
+                absent.push(id);
+                continue;
+            }
+            let when = resolve_when(&mut draw, &fault.when);
+            faults.push(PlannedFault { id, when, what: resolve_fault(&mut draw, fault) });
+        }
+        let topology = &file.topology;
+        Plan {
+            scenario: self.name.clone(),
+            scenario_digest: self.digest(),
+            seed: chance.seed(),
+            engines: file.engines.clone(),
+            determined: file.determined,
+            expect: file.expect.clone(),
+            mutant: file.mutant.clone(),
+            goals: file.goals.clone(),
+            parties: topology
+                .parties
+                .iter()
+                .map(|name| resolve_party(chance, file, name))
+                .collect(),
+            channels: topology.channels.iter().map(resolve_channel).collect(),
+            chain: PlannedChain {
+                block_time: topology.chain.block_time.clone(),
+                confirmations: topology.chain.confirmations.0,
+                rpc_latency: topology.chain.rpc_latency.clone(),
+            },
+            network: PlannedNetwork {
+                latency: topology.network.latency.clone(),
+                loss: topology.network.loss,
+                duplicate: topology.network.duplicate,
+            },
+            sync_latency: topology.disk.sync_latency.clone(),
+            ops,
+            faults,
+            absent,
+            phases: file.phases,
+        }
+    }
+}
+
+/// Draws the numbers of one element.
+struct Drawer<'a> {
+    chance: &'a mut Chance,
+    owner: String,
+}
+
+impl Drawer<'_> {
+    fn site(&self, key: &str) -> Site {
+        Site::new(format!("plan.{key}")).of(&self.owner)
+    }
+
+    fn draw<T: Quantity>(&mut self, key: &str, dist: &Dist<T>) -> T {
+        dist.draw(self.chance, &self.site(key))
+    }
+
+    fn exists(&mut self, fault: &Fault) -> bool {
+        self.chance.chance_ppm(&self.site("exists"), fault.probability.0)
+    }
+}
+
+fn resolve_party(chance: &mut Chance, file: &ScenarioFile, name: &str) -> PlannedParty {
+    let party = file.topology.party.get(name).cloned().unwrap_or_default();
+    let mut draw = Drawer { chance, owner: name.to_string() };
+    let clock = resolve_clock(&mut draw, &party.clock);
+    PlannedParty { name: name.to_string(), role: party.role, funds: party.funds.0, clock }
+}
+
+fn resolve_clock(draw: &mut Drawer<'_>, clock: &Clock) -> PlannedClock {
+    PlannedClock {
+        skew: draw.draw("clock.skew", &clock.skew),
+        drift_ppm: draw.draw("clock.drift_ppm", &clock.drift_ppm),
+        step: clock.step.as_ref().map(|step| PlannedStep {
+            at: draw.draw("clock.step.at", &step.at),
+            by: draw.draw("clock.step.by", &step.by),
+        }),
+    }
+}
+
+fn resolve_channel(channel: &Channel) -> PlannedChannel {
+    let deposit = |party: &String| channel.deposits.get(party).copied().unwrap_or_default().0;
+    PlannedChannel {
+        id: channel.id.clone(),
+        deposits: (deposit(&channel.parties.0), deposit(&channel.parties.1)),
+        parties: channel.parties.clone(),
+        challenge_duration: channel.challenge_duration,
+    }
+}
+
+fn resolve_op(chance: &mut Chance, file: &ScenarioFile, index: usize, op: &Op) -> PlannedOp {
+    let id = Element::Op(index);
+    let mut draw = Drawer { chance, owner: id.to_string() };
+    let when = match (&op.at, &op.after) {
+        (Some(at), _) => OpTrigger::At(draw.draw("at", at)),
+        (None, after) => OpTrigger::After {
+            milestone: after
+                .as_deref()
+                .and_then(|after| milestone(file, after))
+                .expect("the check saw a time or a milestone"),
+            delay: op.delay.as_ref().map_or(Nanos::ZERO, |delay| draw.draw("delay", delay)),
+        },
+    };
+    // The participant that stands first asks, unless the file says otherwise.
+    let asks = |channel: &String, from: &Option<String>| {
+        let first = || find_channel(file, channel).parties.0.clone();
+        from.clone().unwrap_or_else(first)
+    };
+    let what = match &op.what {
+        OpKind::ChannelOpen(open) => {
+            OpAction::Open { channel: open.id.clone(), from: asks(&open.id, &open.from) }
+        }
+        OpKind::ChannelPay(pay) => OpAction::Pay {
+            channel: pay.channel.clone(),
+            from: pay.from.clone(),
+            payments: resolve_payments(&mut draw, pay),
+        },
+        OpKind::ChannelClose(close) => OpAction::Close {
+            channel: close.channel.clone(),
+            from: asks(&close.channel, &close.from),
+        },
+        OpKind::ForceClose(close) => {
+            OpAction::ForceClose { channel: close.channel.clone(), from: close.from.clone() }
+        }
+        OpKind::Restart(restart) => OpAction::Restart {
+            party: restart.party.clone(),
+            down: draw.draw("down", &restart.down),
+        },
+    };
+    PlannedOp { id, when, what }
+}
+
+fn resolve_payments(draw: &mut Drawer<'_>, pay: &ChannelPay) -> Vec<Payment> {
+    let Count(count) = draw.draw("count", &pay.count);
+    let (amount, gap) = (draw.site("amount"), draw.site("gap"));
+    let mut payments = Vec::new();
+    for index in 0..count {
+        payments.push(Payment {
+            amount: pay.amount.draw(draw.chance, &amount).0,
+            gap: if index == 0 { Nanos::ZERO } else { pay.gap.draw(draw.chance, &gap) },
+        });
+    }
+    payments
+}
+
+fn find_channel<'f>(file: &'f ScenarioFile, id: &str) -> &'f Channel {
+    let mut channels = file.topology.channels.iter();
+    channels.find(|channel| channel.id == id).expect("the check saw the channel")
+}
+
+/// What `after = "…"` means; `None` when it means nothing.
+pub(super) fn milestone(file: &ScenarioFile, after: &str) -> Option<Milestone> {
+    let (name, what) = after.rsplit_once('.')?;
+    let is_channel = file.topology.channels.iter().any(|channel| channel.id == name);
+    let op = file.op.iter().position(|op| op.id.as_deref() == Some(name));
+    match (what, op) {
+        ("open", _) if is_channel => Some(Milestone::ChannelOpen(name.to_string())),
+        ("updated", _) if is_channel => Some(Milestone::ChannelUpdated(name.to_string())),
+        ("closed", _) if is_channel => Some(Milestone::ChannelClosed(name.to_string())),
+        ("done", Some(index)) => Some(Milestone::Done(Element::Op(index))),
+        _ => None,
+    }
+}
+
+fn resolve_when(draw: &mut Drawer<'_>, when: &When) -> FaultTrigger {
+    match (&when.at, &when.event, &when.of) {
+        (Some(at), _, _) => FaultTrigger::At(draw.draw("when.at", at)),
+        (None, Some(event), Some(of)) => FaultTrigger::On {
+            event: event.clone(),
+            of: of.clone(),
+            nth: when.nth.as_ref().map_or(1, |nth| draw.draw("when.nth", nth).0),
+            side: when.side.unwrap_or(Side::AfterSync),
+        },
+        (None, _, _) => unreachable!("the check saw a time, or an event with its party"),
+    }
+}
+
+fn resolve_fault(draw: &mut Drawer<'_>, fault: &Fault) -> FaultAction {
+    match &fault.what {
+        FaultDo::Crash(crash) => resolve_crash(draw, party_of(fault), crash),
+        FaultDo::Partition(partition) => {
+            let link = link_of(fault).expect("the check saw a link");
+            match partition {
+                Partition::Both(both) => {
+                    FaultAction::PartitionBoth { link, lasts: draw.draw("for", &both.lasts) }
+                }
+                Partition::OneWay(one_way) => {
+                    FaultAction::PartitionOneWay { link, lasts: draw.draw("for", &one_way.lasts) }
+                }
+            }
+        }
+        FaultDo::Net(net) => resolve_net(draw, link_of(fault), net),
+        FaultDo::Disk(disk) => resolve_disk(draw, party_of(fault), disk),
+        FaultDo::Chain(chain) => resolve_chain(draw, chain),
+        FaultDo::Clock(ClockFault::Step(step)) => {
+            FaultAction::Step { party: party_of(fault), by: draw.draw("by", &step.by) }
+        }
+        FaultDo::Clock(ClockFault::Freeze(freeze)) => {
+            FaultAction::Freeze { party: party_of(fault), lasts: draw.draw("for", &freeze.lasts) }
+        }
+    }
+}
+
+fn party_of(fault: &Fault) -> String {
+    match &fault.target {
+        Some(Target::Party(party)) => party.clone(),
+        Some(Target::Link(..)) | None => unreachable!("the check saw a party"),
+    }
+}
+
+fn link_of(fault: &Fault) -> Option<Link> {
+    match &fault.target {
+        Some(Target::Link(first, second)) => Some((first.clone(), second.clone())),
+        None => None,
+        Some(Target::Party(_)) => unreachable!("the check saw a link or nothing"),
+    }
+}
+
+fn resolve_crash(draw: &mut Drawer<'_>, party: String, crash: &Crash) -> FaultAction {
+    match crash {
+        Crash::PowerLoss(loss) => FaultAction::PowerLoss {
+            party,
+            unsynced: loss.unsynced,
+            directory_entries: loss.directory_entries,
+            down: draw.draw("down", &loss.down),
+        },
+        Crash::StaleImage(image) => FaultAction::StaleImage {
+            party,
+            age: draw.draw("age", &image.age),
+            down: draw.draw("down", &image.down),
+        },
+    }
+}
+
+fn resolve_net(draw: &mut Drawer<'_>, link: Option<Link>, net: &Net) -> FaultAction {
+    let mut often = |often: &Often| {
+        (draw.draw("probability", &often.probability), draw.draw("for", &often.lasts))
+    };
+    match net {
+        Net::Loss(net) => {
+            let (probability, lasts) = often(net);
+            FaultAction::Loss { link, probability, lasts }
+        }
+        Net::Duplicate(net) => {
+            let (probability, lasts) = often(net);
+            FaultAction::Duplicate { link, probability, lasts }
+        }
+        Net::CorruptFrame(net) => {
+            let (probability, lasts) = often(net);
+            FaultAction::CorruptFrame { link, probability, lasts }
+        }
+        Net::Reorder(net) => {
+            let (probability, lasts) = often(net);
+            FaultAction::Reorder { link, probability, lasts }
+        }
+        Net::Latency(Slow { latency, lasts }) => {
+            FaultAction::Latency { link, latency: latency.clone(), lasts: draw.draw("for", lasts) }
+        }
+    }
+}
+
+fn resolve_disk(draw: &mut Drawer<'_>, party: String, disk: &DiskFault) -> FaultAction {
+    match disk {
+        DiskFault::FailedSync => FaultAction::FailedSync { party },
+        DiskFault::Full(full) => FaultAction::Full { party, lasts: draw.draw("for", &full.lasts) },
+        DiskFault::Slow(Slow { latency, lasts }) => {
+            FaultAction::Slow { party, latency: latency.clone(), lasts: draw.draw("for", lasts) }
+        }
+        DiskFault::Rot(rot) => {
+            FaultAction::Rot { party, target: rot.target, bytes: draw.draw("bytes", &rot.bytes) }
+        }
+        DiskFault::TornWrite(torn) => {
+            FaultAction::TornWrite { party, down: draw.draw("down", &torn.down) }
+        }
+    }
+}
+
+fn resolve_chain(draw: &mut Drawer<'_>, chain: &ChainFault) -> FaultAction {
+    match chain {
+        ChainFault::Reorg(reorg) => {
+            FaultAction::Reorg { depth: draw.draw("depth", &reorg.depth), drop: reorg.drop }
+        }
+        ChainFault::RpcOutage(fault) => {
+            FaultAction::RpcOutage { lasts: draw.draw("for", &fault.lasts) }
+        }
+        ChainFault::MissingLogs(fault) => {
+            FaultAction::MissingLogs { lasts: draw.draw("for", &fault.lasts) }
+        }
+        ChainFault::DuplicateLogs(fault) => {
+            FaultAction::DuplicateLogs { lasts: draw.draw("for", &fault.lasts) }
+        }
+        ChainFault::StaleHead(fault) => FaultAction::StaleHead {
+            blocks: draw.draw("blocks", &fault.blocks),
+            lasts: draw.draw("for", &fault.lasts),
+        },
+        ChainFault::FeeSpike(fault) => {
+            FaultAction::FeeSpike { lasts: draw.draw("for", &fault.lasts) }
+        }
+        ChainFault::DropTx(fault) => FaultAction::DropTx {
+            probability: draw.draw("probability", &fault.probability),
+            lasts: draw.draw("for", &fault.lasts),
+        },
+        ChainFault::RevertPayee(fault) => FaultAction::RevertPayee { party: fault.party.clone() },
+        ChainFault::StrangerDeposit(fault) => FaultAction::StrangerDeposit {
+            channel: fault.channel.clone(),
+            amount: draw.draw("amount", &fault.amount).0,
+        },
+    }
+}
