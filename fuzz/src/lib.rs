@@ -1,1 +1,3 @@
 //! f
+
+pub mod log_open;
