@@ -1,1 +1,14 @@
-//! s
+//! Seeded simulation of Fairway nodes.
+
+pub mod build_id;
+pub mod byzantine;
+pub mod chance;
+pub mod disk;
+pub mod engine;
+pub mod invariant;
+pub mod observe;
+pub mod scenario;
+pub mod seed_id;
+pub mod story;
+pub mod trace;
+pub mod world;

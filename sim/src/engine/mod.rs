@@ -1,0 +1,87 @@
+//! Three ways to execute a run.
+
+pub mod reference;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::invariant::Violation;
+use crate::observe::PartyId;
+use crate::scenario::FaultKind;
+use crate::world::World;
+use fairway_core::types::Amount;
+
+/// What became of one run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The trace digest, 64 hexadecimal digits.
+    pub digest: String,
+    /// Driver steps, all nodes.
+    pub steps: u64,
+    /// Observations.
+    pub observations: u64,
+    /// Virtual nanoseconds.
+    pub virtual_ns: u64,
+    /// Blocks on the canonical chain.
+    pub blocks: u64,
+    /// Faults that struck, by kind.
+    pub faults_fired: IndexMap<String, u64>,
+    /// What each party owns on chain at the end.
+    pub balances: Vec<(String, Amount)>,
+    /// When the invariant broke: virtual time and step.
+    pub violated_at: Option<(u64, u64)>,
+    /// Signatures recovered, and how often somebody asked.
+    pub recovered: (u64, u64),
+    /// Syncs of all disks.
+    pub syncs: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Everything held.
+    Pass,
+    /// An invariant broke.
+    Violation(Violation),
+    /// A node panicked.
+    Panic(String),
+    /// Too many steps.
+    Budget(u64),
+}
+
+impl Verdict {
+    /// Whether everything held.
+    pub fn is_pass(&self) -> bool {
+        *self == Verdict::Pass
+    }
+}
+
+/// Sums up a world that is over.
+pub fn report(world: &World, verdict: Option<Verdict>) -> RunReport {
+    let fired = |kind: &FaultKind, n: &u64| (kind.name().to_string(), *n);
+    let verdict = verdict.unwrap_or_else(|| match &world.violation {
+        Some(violation) => Verdict::Violation(violation.clone()),
+        None => Verdict::Pass,
+    });
+    RunReport {
+        verdict,
+        digest: world.trace.digest().iter().map(|b| format!("{b:02x}")).collect(),
+        steps: world.steps,
+        observations: world.trace.observations(),
+        virtual_ns: world.now,
+        blocks: world.chain.head().number.0,
+        faults_fired: world.fired.iter().map(|(k, n)| fired(k, n)).collect(),
+        balances: (0..world.parties.len())
+            .map(|i| {
+                let party = &world.parties[PartyId(i).0];
+                (party.name.clone(), world.chain.balance_of(party.key.address()))
+            })
+            .collect(),
+        violated_at: world.violated_at,
+        recovered: world.memo.counts(),
+        syncs: world.parties.iter().map(|p| p.disk.work().file_syncs).sum(),
+    }
+}

@@ -1,0 +1,278 @@
+//! What an engine calls at each step of a driver, and at each frame.
+
+use fairway_core::driver::{Driver, OpenError, Step};
+use fairway_core::effect::Effect;
+use fairway_core::log::{FileRepair, FileWrite, SyncSet};
+use fairway_core::machine::NodeState;
+use fairway_core::types::Lsn;
+use fairway_core::wire::Wire;
+
+use super::party::events_written;
+use super::{Act, Timer, World};
+use crate::byzantine::Seen;
+use crate::disk::DiskError;
+use crate::observe::{Observed, PartyId};
+use crate::scenario::Side;
+use crate::scenario::FaultTrigger;
+
+impl World {
+    /// Counts a step; says whether the process dies before taking it.
+    pub fn step(&mut self, party: PartyId, step: &Step) -> bool {
+        if matches!(step, Step::Wait { .. }) {
+            return false;
+        }
+        self.steps += 1;
+        self.steps_of[party.0] += 1;
+        self.options.crash_at_step == Some((party, self.steps_of[party.0]))
+    }
+
+    /// Starts a party's node over its disk.
+    ///
+    /// # Errors
+    /// The node refuses to start; the party stays down until somebody acts.
+    pub fn start(&mut self, id: PartyId) -> Result<Driver, OpenError> {
+        let party = &mut self.parties[id.0];
+        party.incarnation += 1;
+        match party.open(self.now) {
+            Ok(driver) => {
+                party.up = true;
+                party.stopped = None;
+                let first = party.incarnation == 1;
+                if !first && party.strategy.is_none() {
+                    let log = party.log_on_disk();
+                    let may_have_forgotten = party.may_have_forgotten;
+                    let recovered = fold(&log);
+                    let seen = Observed::Restarted { node: id, log: &log, state: &recovered, may_have_forgotten };
+                    self.observe(&seen);
+                }
+                self.reconnect(id);
+                Ok(driver)
+            }
+            Err(error) => {
+                self.stopped(id, &error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    fn reconnect(&mut self, id: PartyId) {
+        for other in 0..self.parties.len() {
+            if other != id.0 && self.parties[other].up {
+                self.act(Act::Reconnect(id, PartyId(other)));
+            }
+        }
+    }
+
+    /// A node refuses to go on for good reason.
+    pub fn stopped(&mut self, id: PartyId, why: &str) {
+        self.parties[id.0].up = false;
+        self.parties[id.0].stopped = Some(why.to_string());
+        if self.parties[id.0].strategy.is_none() {
+            self.observe(&Observed::Stopped { node: id, why });
+        }
+    }
+
+    /// The process is gone: its ports are dead before anything of it is dropped.
+    pub fn kill(&mut self, id: PartyId) {
+        if !self.parties[id.0].up {
+            return;
+        }
+        self.parties[id.0].up = false;
+        self.parties[id.0].incarnation += 1;
+        self.armed.retain(|(_, party, _)| *party != id);
+        self.forget_seen(id);
+        self.act(Act::Kill(id));
+        if self.parties[id.0].strategy.is_none() {
+            self.observe(&Observed::Crashed { node: id });
+        }
+    }
+
+    /// A disk operation failed: the node stops at once, and its supervisor starts it again a little later.
+    pub fn disk_failed(&mut self, id: PartyId, _error: &DiskError) {
+        self.kill(id);
+        self.after(RESTART_NS, Timer::Start(id));
+    }
+
+    /// Starts a party again after its supervisor's pause.
+    pub fn start_later(&mut self, id: PartyId) {
+        self.after(RESTART_NS, Timer::Start(id));
+    }
+
+    /// Mends the files at the start.
+    ///
+    /// # Errors
+    /// The disk's own; the engine calls [`World::disk_failed`].
+    pub fn repair(&mut self, id: PartyId, repair: &FileRepair) -> Result<(), DiskError> {
+        self.parties[id.0].disk.repair(std::slice::from_ref(repair))
+    }
+
+    /// Writes a batch.
+    ///
+    /// # Errors
+    /// The disk's own.
+    pub fn append(&mut self, id: PartyId, writes: &[FileWrite]) -> Result<(), DiskError> {
+        for write in writes {
+            self.parties[id.0].disk.write(write)?;
+        }
+        let Some((first, events)) = events_written(writes) else {
+            panic!("{} wrote a batch that does not read back", self.parties[id.0].name);
+        };
+        self.parties[id.0].written = Lsn(first.0 + events.len() as u64 - 1);
+        if self.parties[id.0].strategy.is_some() {
+            return Ok(());
+        }
+        self.observe(&Observed::Appended { node: id, first, events: &events });
+        for (_, event) in &events {
+            let count = self.parties[id.0].appended.entry(event.name()).or_default();
+            *count += 1;
+            let (name, count) = (event.name(), *count);
+            self.arm(id, name, count);
+        }
+        self.strike_armed(id, Side::BeforeSync);
+        Ok(())
+    }
+
+    /// Makes a batch durable.
+    ///
+    /// # Errors
+    /// The disk's own.
+    pub fn sync(&mut self, id: PartyId, files: &SyncSet) -> Result<(), DiskError> {
+        self.parties[id.0].disk.sync_set(files)?;
+        let (now, end) = (self.now, self.parties[id.0].written);
+        let party = &mut self.parties[id.0];
+        if let Some(images) = &mut party.images {
+            images.push((now, party.disk.snapshot()));
+        }
+        if self.parties[id.0].strategy.is_none() {
+            self.observe(&Observed::Synced { node: id, end });
+            self.strike_armed(id, Side::AfterSync);
+            self.strike_armed(id, Side::BeforeSend);
+        }
+        Ok(())
+    }
+
+    /// Lets an effect out: through the adversary where the party is one.
+    pub fn release(&mut self, id: PartyId, effect: Effect) {
+        let social = matches!(effect, Effect::Send { .. } | Effect::Submit { .. });
+        if !social || self.parties[id.0].strategy.is_none() {
+            return self.let_out(id, effect);
+        }
+        self.adversary(id, &Seen::Wish(&effect));
+    }
+
+    /// Calls a party's strategy; what it releases leaves. Says whether the inner node is kept in the dark.
+    fn adversary(&mut self, id: PartyId, seen: &Seen<'_>) -> bool {
+        let Some(mut strategy) = self.parties[id.0].strategy.take() else { return false };
+        let me = self.parties[id.0].key.address();
+        let now = self.parties[id.0].clock.read(self.now);
+        let name = self.parties[id.0].name.clone();
+        let World { chance, sites, cabal, memo, .. } = self;
+        let mut choice = World::disk_choice(chance, &mut sites.disk, id, &name);
+        let acts = crate::byzantine::call(&mut *strategy, now, me, seen, cabal, memo, &mut choice);
+        drop(choice);
+        self.parties[id.0].strategy = Some(strategy);
+        for effect in acts.release {
+            self.let_out(id, effect);
+        }
+        acts.hide_from_inner
+    }
+
+    pub(super) fn let_adversary_see_block(&mut self, id: PartyId) {
+        if self.parties[id.0].strategy.is_none() {
+            return;
+        }
+        let head = self.chain.head().number;
+        if let Some(block) = self.chain.block_at(head).cloned() {
+            self.adversary(id, &Seen::Block(&block));
+            self.adversary(id, &Seen::Timer);
+        }
+    }
+
+    fn let_out(&mut self, id: PartyId, effect: Effect) {
+        match effect {
+            Effect::Send { peer, bytes } => {
+                let Some(to) = self.party_at(peer) else { return };
+                let wire = Wire::decode(&bytes).ok();
+                self.observe(&Observed::Sent { node: id, to, wire: wire.as_ref(), bytes: &bytes });
+                self.act(Act::Carry { from: id, to, bytes });
+                self.strike_armed(id, Side::AfterSend);
+            }
+            Effect::Submit { call } => {
+                self.observe(&Observed::Submitted { node: id, call: &call });
+                let at = fairway_core::types::Timestamp(super::EPOCH_MS + self.now / 1_000_000);
+                let from = self.parties[id.0].key.address();
+                let tx = self.chain.submit(at, from, call);
+                self.submitted(id, tx);
+            }
+            Effect::FetchBlocks { from } => {
+                let incarnation = self.parties[id.0].incarnation;
+                let delay = self.rpc_latency(id);
+                self.after(delay, Timer::Fetch { party: id, incarnation, from });
+            }
+            Effect::Reply { request, reply } => {
+                if let Err(refusal) = &reply {
+                    self.observe(&Observed::Refused { node: id, refusal });
+                }
+                self.replied(request, &reply);
+            }
+            Effect::Notify(notice) => self.observe(&Observed::Notified { node: id, notice: &notice }),
+            Effect::Connect { .. } => {}
+        }
+    }
+
+    /// A frame arrived at a running party. Says whether its node gets to see it.
+    pub fn deliver(&mut self, to: PartyId, from: PartyId, bytes: &[u8]) -> bool {
+        let wire = Wire::decode(bytes).ok();
+        self.observe(&Observed::Delivered { node: to, from, wire: wire.as_ref() });
+        if self.parties[to.0].strategy.is_none() {
+            return true;
+        }
+        let from = self.parties[from.0].key.address();
+        match &wire {
+            Some(wire) => !self.adversary(to, &Seen::Message { from, wire }),
+            None => true,
+        }
+    }
+
+    /// A node has nothing to do.
+    pub fn rested(&mut self, id: PartyId, driver: &Driver) {
+        let state = driver.node().state();
+        if self.parties[id.0].strategy.is_none() {
+            let refused = driver.node().dropped().values().sum();
+            self.observe(&Observed::Rested { node: id, state, durable: driver.durable(), refused });
+        }
+        self.take_note(id, state);
+    }
+
+    fn arm(&mut self, id: PartyId, name: &str, count: u64) {
+        for (i, fault) in self.plan.faults.iter().enumerate() {
+            if let FaultTrigger::On { event, of, nth, side } = &fault.when
+                && self.waiting[i]
+                && event == name
+                && *nth == count
+                && *of == self.plan.parties[id.0].name
+            {
+                self.armed.push((i, id, *side));
+            }
+        }
+    }
+
+    fn strike_armed(&mut self, id: PartyId, side: Side) {
+        while let Some(at) = self.armed.iter().position(|(_, p, s)| *p == id && *s == side) {
+            let (fault, _, _) = self.armed.remove(at);
+            self.strike(fault);
+        }
+    }
+}
+
+/// The state that a log folds to.
+pub fn fold(log: &[(fairway_core::types::Timestamp, fairway_core::event::Event)]) -> NodeState {
+    let mut state = NodeState::default();
+    for (at, event) in log {
+        state.apply(*at, event.clone());
+    }
+    state
+}
+
+/// How long a supervisor waits before it starts a failed process again.
+const RESTART_NS: u64 = 2_000_000_000;

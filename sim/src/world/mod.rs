@@ -1,0 +1,554 @@
+//! What surrounds the nodes of a run: parties with disks and clocks, the chain, the network's rules, the workload, the faults, and
+//! everything that watches.
+//!
+//! A world knows no engine. An engine executes the drivers' steps and calls the hooks here at each of them; the world says through
+//! [`Act`]s what must be started, killed, delivered or fed. So faults, workload, invariants and traces are the same on every engine.
+
+pub mod chain;
+pub mod faults;
+pub mod hooks;
+pub mod memo;
+pub mod network;
+pub mod party;
+pub mod workload;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use fairway_core::event::Pins;
+use fairway_core::input::Input;
+use fairway_core::nitro::adjudicator::Adjudicator;
+use fairway_core::nitro::{Crypto, SecretKey};
+use fairway_core::types::{Address, Amount, BlockNum, ChainTime, ChannelId};
+use indexmap::IndexMap;
+
+use self::chain::{ChainSim, Endpoint};
+use self::memo::Memo;
+use self::network::Network;
+use self::party::{EPOCH_MS, Party, PartyClock};
+use self::workload::Workload;
+use crate::byzantine::{self, Cabal};
+use crate::chance::{Chance, Site};
+use crate::disk::Disk;
+use crate::invariant::{self, Invariant, Setting, Violation};
+use crate::observe::{Observed, PartyId, PartyInfo};
+use crate::scenario::FaultKind;
+use crate::scenario::Side;
+use crate::scenario::Plan;
+use crate::story::Recorder;
+use crate::trace::Trace;
+
+/// The chain id of every simulated chain.
+pub const CHAIN_ID: u64 = 1337;
+
+/// What the world asks of its engine.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Start this party's node over its disk.
+    Start(PartyId),
+    /// End its process now, without a word.
+    Kill(PartyId),
+    /// Give the node an input, if it is still this incarnation.
+    Input {
+        /// Whose.
+        party: PartyId,
+        /// Which incarnation.
+        incarnation: u64,
+        /// What.
+        input: Input,
+    },
+    /// Carry these bytes to another party, if the network lets them pass.
+    Carry {
+        /// From.
+        from: PartyId,
+        /// To.
+        to: PartyId,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// These two could reach each other again: sessions come back.
+    Reconnect(PartyId, PartyId),
+}
+
+/// How to run, beyond the plan.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The signature scheme.
+    pub crypto: Crypto,
+    /// Whether to keep what happened, for explanation and pictures.
+    pub record: bool,
+    /// End a party's process at its n-th driver step, losing everything that was not synced.
+    pub crash_at_step: Option<(PartyId, u64)>,
+    /// Steps of all drivers after which the run is given up.
+    pub steps_max: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { crypto: Crypto::Real, record: false, crash_at_step: None, steps_max: 2_000_000 }
+    }
+}
+
+/// Something that happens at a moment.
+#[derive(Clone, Debug)]
+pub(crate) enum Timer {
+    Mine,
+    Op(usize),
+    Pay { op: usize, nth: usize },
+    Retry { request: u64 },
+    Strike(usize),
+    Lift(Lift),
+    Start(PartyId),
+    Feed { party: PartyId, incarnation: u64, input: Input },
+    Fetch { party: PartyId, incarnation: u64, from: BlockNum },
+    Heal,
+    End,
+}
+
+/// The end of a fault that lasts.
+#[derive(Clone, Debug)]
+pub(crate) enum Lift {
+    DiskFull(PartyId),
+    Endpoints,
+    Mempool,
+    Congestion,
+    Link(PartyId, PartyId),
+}
+
+/// One run.
+pub struct World {
+    /// What was drawn before the run.
+    pub plan: Plan,
+    /// Virtual nanoseconds since the start.
+    pub now: u64,
+    /// The source of every random decision.
+    pub chance: Chance,
+    /// The parties, in the order of the scenario.
+    pub parties: Vec<Party>,
+    /// The chain.
+    pub chain: ChainSim,
+    /// The links.
+    pub network: Network,
+    /// Signature checks.
+    pub memo: Memo,
+    /// What the coalition knows.
+    pub cabal: Cabal,
+    /// The run's digest so far.
+    pub trace: Trace,
+    /// What happened, when it is kept.
+    pub recorder: Option<Recorder>,
+    /// The first broken invariant.
+    pub violation: Option<Violation>,
+    /// When the first invariant broke, and at which step.
+    pub violated_at: Option<(u64, u64)>,
+    /// Driver steps so far, all parties.
+    pub steps: u64,
+    /// Driver steps so far, by party.
+    pub steps_of: Vec<u64>,
+    /// How often each fault struck.
+    pub fired: IndexMap<FaultKind, u64>,
+    /// Goals that were reached.
+    pub goals: BTreeMap<&'static str, u64>,
+    options: Options,
+    setting: Setting,
+    invariants: Vec<Box<dyn Invariant + Send>>,
+    workload: Workload,
+    timers: BTreeMap<(u64, u64), Timer>,
+    sequence: u64,
+    acts: VecDeque<Act>,
+    /// Triggers whose event was appended and that strike at a later step of the same party: fault, party, side.
+    armed: Vec<(usize, PartyId, Side)>,
+    /// Faults that have not struck yet.
+    waiting: Vec<bool>,
+    /// Faults that last and have not ended.
+    lasting: u64,
+    healed: bool,
+    ended: bool,
+    /// Whether the run ended because nothing was left to happen.
+    pub settled: bool,
+    /// Transactions whose fate is not known yet.
+    in_flight: Vec<(PartyId, chain::TxId)>,
+    sites: Sites,
+}
+
+/// Draws that belong to no link.
+struct Sites {
+    block_time: Site,
+    rpc: Vec<Site>,
+    sync: Vec<Site>,
+    slow: Vec<Site>,
+    chain: BTreeMap<&'static str, Site>,
+    disk: BTreeMap<(usize, &'static str), Site>,
+}
+
+impl World {
+    /// The world of a plan, before anything has happened.
+    pub fn new(plan: Plan, chance: Chance, options: Options) -> World {
+        let mut chance = chance;
+        let names: Vec<String> = plan.parties.iter().map(|p| p.name.clone()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let adjudicator = Address::repeat_byte(0xad);
+        let consensus_app = Address::repeat_byte(0xca);
+        let mut chain =
+            ChainSim::new(ChainTime(EPOCH_MS / 1_000), Adjudicator::new(consensus_app));
+        let confirmations = u32::try_from(plan.chain.confirmations).unwrap_or(u32::MAX);
+        let pins = |me| Pins { chain_id: CHAIN_ID, adjudicator, consensus_app, me, confirmations };
+        let parties: Vec<Party> = (0..plan.parties.len())
+            .map(|i| make_party(&plan, i, &mut chance, options.crypto, pins))
+            .collect();
+        for (party, planned) in parties.iter().zip(&plan.parties) {
+            chain.fund(Address::ZERO, party.key.address(), planned.funds);
+        }
+        chain.fund(Address::ZERO, STRANGER, Amount::ether(1_000_000));
+        let cabal = coalition(&parties);
+        let setting = setting(&plan, &parties, options.crypto);
+        let recorder = options.record.then(|| Recorder::new(&setting));
+        let mut world = World {
+            now: 0,
+            chain,
+            network: Network::new(plan.network.clone(), &names),
+            memo: Memo::new(options.crypto),
+            cabal,
+            trace: Trace::default(),
+            recorder,
+            violation: None,
+            violated_at: None,
+            steps: 0,
+            steps_of: vec![0; parties.len()],
+            fired: IndexMap::new(),
+            goals: BTreeMap::new(),
+            invariants: invariant::all(&setting),
+            setting,
+            options,
+            workload: Workload::new(&plan, &mut chance),
+            timers: BTreeMap::new(),
+            sequence: 0,
+            acts: VecDeque::new(),
+            armed: Vec::new(),
+            waiting: vec![true; plan.faults.len()],
+            lasting: 0,
+            healed: false,
+            ended: false,
+            settled: false,
+            in_flight: Vec::new(),
+            sites: Sites::new(&names),
+            parties,
+            plan,
+            chance,
+        };
+        world.schedule();
+        world
+    }
+
+    /// What the run is.
+    pub fn setting(&self) -> &Setting {
+        &self.setting
+    }
+
+    /// How to run.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The party with this name.
+    pub fn party_named(&self, name: &str) -> Option<PartyId> {
+        self.plan.parties.iter().position(|p| p.name == name).map(PartyId)
+    }
+
+    /// The party with this address.
+    pub fn party_at(&self, address: Address) -> Option<PartyId> {
+        self.parties.iter().position(|p| p.key.address() == address).map(PartyId)
+    }
+
+    /// The channel that operations call by this name, once it was opened.
+    pub fn channel_named(&self, name: &str) -> Option<ChannelId> {
+        self.workload.channel(name)
+    }
+
+    fn schedule(&mut self) {
+        for i in 0..self.parties.len() {
+            self.after(0, Timer::Start(PartyId(i)));
+        }
+        self.schedule_block();
+        self.schedule_workload();
+        self.schedule_faults();
+        let chaos = self.plan.phases.chaos.0;
+        self.at(chaos, Timer::Heal);
+        self.at(chaos.saturating_add(self.plan.phases.settle.0), Timer::End);
+    }
+
+    pub(crate) fn at(&mut self, at: u64, timer: Timer) {
+        self.sequence += 1;
+        self.timers.insert((at, self.sequence), timer);
+    }
+
+    pub(crate) fn after(&mut self, delay: u64, timer: Timer) {
+        self.at(self.now.saturating_add(delay), timer);
+    }
+
+    /// When the world wants to be called next.
+    pub fn next_timer(&self) -> Option<u64> {
+        self.timers.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Lets everything happen that is due at `now`.
+    pub fn fire(&mut self, now: u64) {
+        self.now = self.now.max(now);
+        while !self.is_over() && self.next_timer().is_some_and(|at| at <= now) {
+            if let Some((_, timer)) = self.timers.pop_first() {
+                self.fire_one(timer);
+            }
+        }
+    }
+
+    fn fire_one(&mut self, timer: Timer) {
+        match timer {
+            Timer::Mine => self.mine(),
+            Timer::Op(op) => self.begin_op(op),
+            Timer::Pay { op, nth } => self.begin_payment(op, nth),
+            Timer::Retry { request } => self.retry(request),
+            Timer::Strike(fault) => self.strike(fault),
+            Timer::Lift(lift) => self.lift(lift),
+            Timer::Start(party) => self.acts.push_back(Act::Start(party)),
+            Timer::Feed { party, incarnation, input } => {
+                self.acts.push_back(Act::Input { party, incarnation, input });
+            }
+            Timer::Fetch { party, incarnation, from } => self.answer_fetch(party, incarnation, from),
+            Timer::Heal => self.heal(),
+            Timer::End => self.end_unsettled(),
+        }
+    }
+
+    /// The next thing that the engine must do.
+    pub fn next_act(&mut self) -> Option<Act> {
+        self.acts.pop_front()
+    }
+
+    pub(crate) fn act(&mut self, act: Act) {
+        self.acts.push_back(act);
+    }
+
+    /// Whether the run is over: an invariant broke, or everything that was to happen has happened.
+    pub fn is_over(&self) -> bool {
+        self.violation.is_some() || self.ended
+    }
+
+    /// Whether faults have ended.
+    pub fn is_healed(&self) -> bool {
+        self.healed
+    }
+
+    /// Shows one observation to everything that watches.
+    pub(crate) fn observe(&mut self, seen: &Observed<'_>) {
+        watch(
+            self.now,
+            seen,
+            &mut self.trace,
+            self.recorder.as_mut(),
+            &mut self.invariants,
+            &mut self.violation,
+        );
+        if self.violation.is_some() && self.violated_at.is_none() {
+            self.violated_at = Some((self.now, self.steps));
+        }
+    }
+
+    fn schedule_block(&mut self) {
+        let after = self.plan.chain.block_time.draw(&mut self.chance, &self.sites.block_time).0;
+        self.after(after.max(1_000_000), Timer::Mine);
+    }
+
+    fn mine(&mut self) {
+        let now = self.chain_now();
+        let (chance, sites) = (&mut self.chance, &mut self.sites.chain);
+        let mut choice = |what: &'static str, n: u64| {
+            let site = sites.entry(what).or_insert_with(|| Site::new(what));
+            chance.choice(site, n)
+        };
+        self.chain.mine(now, &mut self.memo, &mut choice);
+        self.after_block(0);
+        self.schedule_block();
+        self.end_if_settled();
+    }
+
+    /// The time that the next block would have.
+    pub(crate) fn chain_now(&self) -> ChainTime {
+        ChainTime(EPOCH_MS / 1_000 + self.now / 1_000_000_000)
+    }
+
+    /// Tells everybody about a block or a reorg: watchers at once, nodes through their endpoints, adversaries too.
+    pub(crate) fn after_block(&mut self, replaced: u64) {
+        let World { now, trace, recorder, invariants, violation, chain, .. } = self;
+        let seen = Observed::Block { chain, replaced };
+        watch(*now, &seen, trace, recorder.as_mut(), invariants, violation);
+        if self.violation.is_some() && self.violated_at.is_none() {
+            self.violated_at = Some((self.now, self.steps));
+        }
+        let number = self.chain.head().number;
+        for i in 0..self.parties.len() {
+            let id = PartyId(i);
+            if self.parties[i].up {
+                let incarnation = self.parties[i].incarnation;
+                let delay = self.rpc_latency(id);
+                self.after(delay, Timer::Feed { party: id, incarnation, input: Input::NewHead { number } });
+            }
+            self.let_adversary_see_block(id);
+        }
+        self.tell_reverts();
+    }
+
+    pub(crate) fn rpc_latency(&mut self, party: PartyId) -> u64 {
+        self.plan.chain.rpc_latency.draw(&mut self.chance, &self.sites.rpc[party.0]).0
+    }
+
+    fn answer_fetch(&mut self, id: PartyId, incarnation: u64, from: BlockNum) {
+        let party = &self.parties[id.0];
+        let blocks_max = usize::try_from(party.config.blocks_max).unwrap_or(usize::MAX);
+        let input = match self.chain.report(party.endpoint, from, blocks_max) {
+            Ok(report) => Input::Blocks { from, head: report.head, blocks: report.blocks },
+            Err(_) => Input::ChainDown,
+        };
+        self.act(Act::Input { party: id, incarnation, input });
+    }
+
+    /// Draws how long a sync takes.
+    pub fn sync_latency(&mut self, party: PartyId) -> u64 {
+        let mut latency = self.plan.sync_latency.draw(&mut self.chance, &self.sites.sync[party.0]).0;
+        for fault in &self.plan.faults {
+            if let crate::scenario::FaultAction::Slow { party: whose, latency: extra, .. } = &fault.what
+                && self.plan.parties[party.0].name == *whose
+                && self.now < self.parties[party.0].sync_slow_until
+            {
+                latency += extra.draw(&mut self.chance, &self.sites.slow[party.0]).0;
+            }
+        }
+        latency
+    }
+
+    pub(crate) fn disk_choice<'a>(
+        chance: &'a mut Chance,
+        sites: &'a mut BTreeMap<(usize, &'static str), Site>,
+        party: PartyId,
+        name: &'a str,
+    ) -> impl FnMut(&'static str, u64) -> u64 + 'a {
+        move |what, n| {
+            let site = sites.entry((party.0, what)).or_insert_with(|| Site::new(what).of(name));
+            chance.choice(site, n)
+        }
+    }
+}
+
+impl Sites {
+    fn new(names: &[&str]) -> Sites {
+        let each = |what: &'static str| names.iter().map(|n| Site::new(what).of(n)).collect();
+        Sites {
+            block_time: Site::new("chain.block_time"),
+            rpc: each("chain.rpc_latency"),
+            sync: each("disk.sync_latency"),
+            slow: each("disk.slow"),
+            chain: BTreeMap::new(),
+            disk: BTreeMap::new(),
+        }
+    }
+}
+
+/// Shows one observation to trace, recorder and invariants; the first violation is kept.
+fn watch(
+    now: u64,
+    seen: &Observed<'_>,
+    trace: &mut Trace,
+    recorder: Option<&mut Recorder>,
+    invariants: &mut [Box<dyn Invariant + Send>],
+    violation: &mut Option<Violation>,
+) {
+    trace.observe(now, seen);
+    if let Some(recorder) = recorder {
+        recorder.observe(now, seen);
+    }
+    for invariant in invariants {
+        if violation.is_some() {
+            return;
+        }
+        *violation = invariant.observe(now, seen).err();
+    }
+}
+
+fn make_party(
+    plan: &Plan,
+    index: usize,
+    chance: &mut Chance,
+    crypto: Crypto,
+    pins: impl Fn(Address) -> Pins,
+) -> Party {
+    let planned = &plan.parties[index];
+    let site = Site::new("party.key").of(&planned.name);
+    let key = loop {
+        // All but 2^-128 of all draws are keys.
+        if let Ok(key) = SecretKey::new(chance.bytes32(&site), crypto) {
+            break key;
+        }
+    };
+    let mutant = plan.mutant.as_deref().and_then(|id| {
+        fairway_core::MUTANTS.iter().find(|m| m.id == id).map(|m| m.id)
+    });
+    let challenge_min =
+        plan.channels.iter().map(|c| c.challenge_duration.0 / 1_000_000_000).min().unwrap_or(30);
+    let wants_images = plan.faults.iter().any(|f| {
+        matches!(&f.what, crate::scenario::FaultAction::StaleImage { party, .. } if *party == planned.name)
+    });
+    let strategy = match planned.role {
+        crate::scenario::Role::Honest => None,
+        crate::scenario::Role::Byzantine(strategy) => byzantine::by_name(strategy.name()),
+    };
+    Party {
+        id: PartyId(index),
+        name: planned.name.clone(),
+        pins: pins(key.address()),
+        key,
+        config: party::config(mutant, u32::try_from(challenge_min).unwrap_or(u32::MAX)),
+        disk: Disk::default(),
+        strategy,
+        up: false,
+        stopped: None,
+        incarnation: 0,
+        endpoint: Endpoint(u32::try_from(index).unwrap_or(u32::MAX)),
+        clock: PartyClock::new(planned.clock),
+        may_have_forgotten: false,
+        images: wants_images.then(Vec::new),
+        appended: BTreeMap::new(),
+        written: fairway_core::types::Lsn::ZERO,
+        sync_slow_until: 0,
+    }
+}
+
+fn coalition(parties: &[Party]) -> Cabal {
+    let mut cabal = Cabal::default();
+    for party in parties.iter().filter(|p| p.strategy.is_some()) {
+        cabal.keys.insert(party.key.address(), party.key.clone());
+    }
+    cabal
+}
+
+fn setting(plan: &Plan, parties: &[Party], crypto: Crypto) -> Setting {
+    let reorg_depth_max = plan.faults.iter().filter_map(|f| match &f.what {
+        crate::scenario::FaultAction::Reorg { depth, .. } => Some(depth.0),
+        _ => None,
+    });
+    Setting {
+        parties: parties
+            .iter()
+            .map(|p| PartyInfo {
+                name: p.name.clone(),
+                address: p.key.address(),
+                honest: p.strategy.is_none(),
+                pins: p.pins,
+            })
+            .collect(),
+        crypto,
+        confirmations: plan.chain.confirmations,
+        reorg_depth_max: reorg_depth_max.max().unwrap_or(0),
+        block_time_s: plan.chain.block_time.most().0.div_ceil(1_000_000_000),
+    }
+}
+
+/// Somebody with money and no part in any channel.
+pub(crate) const STRANGER: Address = Address::repeat_byte(0x57);

@@ -1,0 +1,148 @@
+//! One party: its key, its disk, its clock, and whether it runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fairway_core::config::{Config, Policy};
+use fairway_core::event::{Event, Pins};
+use fairway_core::log::FileWrite;
+use fairway_core::machine::Start;
+use fairway_core::nitro::SecretKey;
+use fairway_core::types::{Amount, Lsn, Timestamp};
+use fairway_core::{driver, driver::Driver, driver::OpenError, log};
+
+use super::chain::Endpoint;
+use crate::byzantine::Strategy;
+use crate::disk::{Disk, Image};
+use crate::observe::PartyId;
+use crate::scenario::PlannedClock;
+
+/// Where every run's clocks begin: milliseconds since the Unix epoch.
+pub const EPOCH_MS: u64 = 1_700_000_000_000;
+
+/// One party of a run.
+pub struct Party {
+    /// Its position.
+    pub id: PartyId,
+    /// Its name.
+    pub name: String,
+    /// Its channel key.
+    pub key: SecretKey,
+    /// What its log is pinned to.
+    pub pins: Pins,
+    /// Its settings.
+    pub config: Config,
+    /// Its disk, which survives it.
+    pub disk: Disk,
+    /// How it misbehaves, if it does.
+    pub strategy: Option<Box<dyn Strategy + Send>>,
+    /// Whether its process runs.
+    pub up: bool,
+    /// Set when it stopped for good reason and an operator would have to act: rot was found, the disk failed for good.
+    pub stopped: Option<String>,
+    /// Counts its starts.
+    pub incarnation: u64,
+    /// Where it asks for blocks.
+    pub endpoint: Endpoint,
+    /// Its clock.
+    pub clock: PartyClock,
+    /// Whether a restart may have lost signatures that were released: the image was old.
+    pub may_have_forgotten: bool,
+    /// Older images of its disk, when the plan will put one back.
+    pub images: Option<Vec<(u64, Image)>>,
+    /// Events appended so far by name, over all incarnations.
+    pub appended: BTreeMap<&'static str, u64>,
+    /// End of the last batch that was written.
+    pub written: Lsn,
+    /// When its disk is full or slow again as it should be.
+    pub sync_slow_until: u64,
+}
+
+/// A clock that may be wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct PartyClock {
+    plan: PlannedClock,
+    /// Jumps so far, in nanoseconds.
+    stepped: i64,
+    /// Frozen at this virtual time, until that one.
+    frozen: Option<(u64, u64)>,
+}
+
+impl PartyClock {
+    /// A clock as planned.
+    pub fn new(plan: PlannedClock) -> PartyClock {
+        PartyClock { plan, stepped: 0, frozen: None }
+    }
+
+    /// What it shows at a virtual time.
+    pub fn read(&self, now_ns: u64) -> Timestamp {
+        let seen = match self.frozen {
+            Some((since, until)) if now_ns < until => since,
+            Some(_) | None => now_ns,
+        };
+        let drift = i128::from(seen) * i128::from(self.plan.drift_ppm.0) / 1_000_000;
+        let jump = self.plan.step.filter(|s| s.at.0 <= seen).map_or(0, |s| s.by.0);
+        let ns = i128::from(seen) + drift + i128::from(self.plan.skew.0 + jump + self.stepped);
+        let ms = i128::from(EPOCH_MS) + ns.div_euclid(1_000_000);
+        Timestamp(u64::try_from(ms.max(0)).unwrap_or(u64::MAX))
+    }
+
+    /// A jump.
+    pub fn step(&mut self, by_ns: i64) {
+        self.stepped += by_ns;
+    }
+
+    /// Stands still for a while.
+    pub fn freeze(&mut self, now_ns: u64, until_ns: u64) {
+        self.frozen = Some((now_ns, until_ns));
+    }
+}
+
+impl Party {
+    /// Opens its node over its disk, as a process start does.
+    ///
+    /// # Errors
+    /// The node refuses to start; the operator would have to act.
+    pub fn open(&self, now_ns: u64) -> Result<Driver, OpenError> {
+        let files = self.disk.read_all();
+        let (key, config) = (self.key.clone(), self.config.clone());
+        Driver::open(&files, self.pins, key, config, Start::Normal, self.clock.read(now_ns))
+    }
+
+    /// All events on its disk as it is; nothing when it does not open.
+    pub fn log_on_disk(&self) -> Vec<(Timestamp, Event)> {
+        let files = self.disk.read_all();
+        log::open(&files)
+            .ok()
+            .and_then(|opened| driver::recorded(&opened).ok())
+            .unwrap_or_default()
+    }
+}
+
+/// The events of a batch that is being written, read back from the mirror's copy.
+pub fn events_written(writes: &[FileWrite]) -> Option<(Lsn, Vec<(Timestamp, Event)>)> {
+    let mirror = writes.iter().find(|w| matches!(w.file, log::FileName::Mirror(_)))?;
+    let (_, batch) = log::read_mirror(&mirror.bytes).ok()?;
+    let events: Result<Vec<_>, _> =
+        log::events(&batch).map(|e| e.map(|(at, recorded)| (at, recorded.event))).collect();
+    Some((batch.first, events.ok()?))
+}
+
+/// Settings for simulated nodes: real rules, short pauses.
+pub fn config(mutant: Option<&'static str>, challenge_min: u32) -> Config {
+    Config {
+        policy: Policy {
+            our_deposit_max: Amount::ether(1_000_000),
+            challenge_duration_min: challenge_min,
+            peers: BTreeSet::new(),
+            ..Policy::default()
+        },
+        resend_ms: 500,
+        resend_max_ms: 8_000,
+        tx_resend_ms: 6_000,
+        poll_ms: 2_000,
+        silence_ms: 60_000,
+        conclude_after_ms: 20_000,
+        mutant,
+        ..Config::default()
+    }
+}
