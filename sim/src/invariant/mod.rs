@@ -75,3 +75,6 @@ pub trait Invariant {
 
 /// TEMP
 pub fn all(_s: &Setting) -> Vec<Box<dyn Invariant + Send>> { Vec::new() }
+
+/// TEMP
+pub fn catalogue() -> Vec<(String, String, String)> { Vec::new() }

@@ -358,8 +358,6 @@ impl World {
         let World { now, trace, recorder, invariants, violation, chain, .. } = self;
         let seen = Observed::Ended { nodes: &honest, chain };
         super::watch(*now, &seen, trace, recorder.as_mut(), invariants, violation);
-        if self.violation.is_some() && self.violated_at.is_none() {
-            self.violated_at = Some((self.now, self.steps));
-        }
+        self.note_violation();
     }
 }

@@ -168,7 +168,7 @@ impl World {
         let name = self.parties[id.0].name.clone();
         let World { chance, sites, cabal, memo, .. } = self;
         let mut choice = World::disk_choice(chance, &mut sites.disk, id, &name);
-        let acts = crate::byzantine::call(&mut *strategy, now, me, seen, cabal, memo, &mut choice);
+        let acts = crate::byzantine::act(&mut *strategy, now, me, seen, cabal, memo, &mut choice);
         drop(choice);
         self.parties[id.0].strategy = Some(strategy);
         for effect in acts.release {

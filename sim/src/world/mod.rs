@@ -201,7 +201,7 @@ impl World {
         chain.fund(Address::ZERO, STRANGER, Amount::ether(1_000_000));
         let cabal = coalition(&parties);
         let setting = setting(&plan, &parties, options.crypto);
-        let recorder = options.record.then(|| Recorder::new(&setting));
+        let recorder = options.record.then(|| Recorder::new(&setting.parties));
         let mut world = World {
             now: 0,
             chain,
@@ -347,8 +347,18 @@ impl World {
             &mut self.invariants,
             &mut self.violation,
         );
-        if self.violation.is_some() && self.violated_at.is_none() {
+        self.note_violation();
+    }
+
+    /// Keeps when the first invariant broke.
+    pub(crate) fn note_violation(&mut self) {
+        if let Some(violation) = &self.violation
+            && self.violated_at.is_none()
+        {
             self.violated_at = Some((self.now, self.steps));
+            if let Some(recorder) = &mut self.recorder {
+                recorder.violated(self.now, violation);
+            }
         }
     }
 
@@ -380,9 +390,7 @@ impl World {
         let World { now, trace, recorder, invariants, violation, chain, .. } = self;
         let seen = Observed::Block { chain, replaced };
         watch(*now, &seen, trace, recorder.as_mut(), invariants, violation);
-        if self.violation.is_some() && self.violated_at.is_none() {
-            self.violated_at = Some((self.now, self.steps));
-        }
+        self.note_violation();
         let number = self.chain.head().number;
         for i in 0..self.parties.len() {
             let id = PartyId(i);
@@ -462,7 +470,7 @@ fn watch(
 ) {
     trace.observe(now, seen);
     if let Some(recorder) = recorder {
-        recorder.observe(now, seen);
+        recorder.record(now, seen);
     }
     for invariant in invariants {
         if violation.is_some() {

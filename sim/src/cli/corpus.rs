@@ -1,0 +1,52 @@
+//! `corpus verify`: every kept bug again, on this build.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{Outcome, Stop, failure};
+use crate::bundle::Bundle;
+use crate::scenario::Engine;
+
+#[derive(Args, Clone, Debug)]
+pub struct CorpusArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum What {
+    /// A mended bug must pass; a planted one must fail as it did.
+    Verify {
+        /// Where the bundles are.
+        #[arg(default_value = "corpus/bugs")]
+        folder: PathBuf,
+    },
+}
+
+pub fn corpus(args: &CorpusArgs) -> Outcome {
+    let What::Verify { folder } = &args.what;
+    let failed = |e: std::io::Error| Stop::usage(format!("{}: {e}", folder.display()));
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .map_err(failed)?
+        .filter_map(|entry| entry.ok().map(|e| e.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .collect();
+    files.sort();
+    let mut wrong = 0;
+    for file in &files {
+        let bundle = Bundle::read(&file.display().to_string()).map_err(|e| Stop::usage(e.to_string()))?;
+        let report = bundle.replay(Engine::Reference, false).report;
+        let right = if bundle.fixed {
+            report.verdict.is_pass()
+        } else {
+            super::super::campaign::exit_code(&report.verdict) == super::super::campaign::exit_code(&bundle.verdict)
+                && !report.verdict.is_pass()
+        };
+        let word = if right { "as it should be" } else { "WRONG" };
+        println!("  {word}: {}: {}", file.display(), failure::verdict_sentence(&report.verdict));
+        wrong += u64::from(!right);
+    }
+    println!("{} kept bugs, {wrong} not as they should be", files.len());
+    if wrong == 0 { Ok(()) } else { Err(Stop::code(1)) }
+}

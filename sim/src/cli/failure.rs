@@ -1,0 +1,171 @@
+//! A failure, as one block that a person can paste.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::run::{Format, RunArgs};
+use super::{Outcome, Stop};
+use crate::bundle::{BUNDLE_SCHEMA, Bundle};
+use crate::campaign::{How, Run};
+use crate::chance::{Chance, Tape};
+use crate::engine::{RunReport, Verdict};
+use crate::scenario::{Engine, Scenario};
+use crate::shrink::{Shrunk, shrink};
+use crate::story;
+
+/// How long a failure is shrunk where it happens.
+const SHRINK_FOR: Duration = Duration::from_secs(30);
+
+/// Shrinks, explains and prints one failure; writes its bundle and its timeline.
+pub fn show(args: &RunArgs, scenario: &Scenario, how: &How, seed: u64, report: &RunReport) -> Outcome {
+    let shrunk = (!args.no_shrink && how.engine == Engine::Reference).then(|| {
+        let (plan, _) = how.plan(scenario, seed, &Tape::default());
+        shrink(how, &plan, seed, report, SHRINK_FOR)
+    });
+    let told = tell(scenario, how, seed, report, shrunk.as_ref());
+    let files = write(&args.out, &told)?;
+    if args.format == Format::Tty {
+        print(&told, shrunk.as_ref(), &files);
+    }
+    Ok(())
+}
+
+/// Everything there is to say about a failure.
+pub struct Told {
+    /// The bundle.
+    pub bundle: Bundle,
+    /// The timeline.
+    pub html: String,
+    /// What went wrong, and when.
+    pub headline: String,
+}
+
+/// Repeats a failing run with a recorder and puts it into words.
+pub fn tell(scenario: &Scenario, how: &How, seed: u64, report: &RunReport, shrunk: Option<&Shrunk>) -> Told {
+    let plan = match shrunk {
+        Some(shrunk) => shrunk.plan.clone(),
+        None => how.plan(scenario, seed, &Tape::default()).0,
+    };
+    let report = shrunk.map_or(report, |s| &s.report);
+    let seed_id = how.seed_id(scenario, seed);
+    let options = crate::world::Options { record: true, ..how.options() };
+    let run = how.run_plan(plan.clone(), Chance::new(seed), options);
+    let story = sentences(scenario, &run).into_iter().map(|s| s.text).collect();
+    let bundle = Bundle {
+        schema: BUNDLE_SCHEMA,
+        seed_id: seed_id.clone(),
+        story,
+        plan,
+        tape: Tape::default(),
+        verdict: run.report.verdict.clone(),
+        digest: run.report.digest.clone(),
+        build: crate::build_id::BUILD_ID.into(),
+        commit: crate::build_id::commit().map(str::to_string),
+        fixed: false,
+    };
+    let html = timeline(scenario, &bundle, &run);
+    Told { headline: headline(scenario.name(), seed, report), bundle, html }
+}
+
+/// The causal story of a recorded run; empty when nothing broke.
+pub fn sentences(scenario: &Scenario, run: &Run) -> Vec<story::Sentence> {
+    match (&run.report.verdict, &run.recording) {
+        (Verdict::Violation(v), Some(r)) => story::explain_steps(scenario.story(), &r.lines, v, &r.names),
+        (Verdict::Pass | Verdict::Violation(_) | Verdict::Panic(_) | Verdict::Budget(_), _) => Vec::new(),
+    }
+}
+
+/// The page of a recorded run.
+pub fn timeline(scenario: &Scenario, bundle: &Bundle, run: &Run) -> String {
+    let sentence = verdict_sentence(&run.report.verdict);
+    let verdict = if run.report.verdict.is_pass() {
+        story::Verdict::Passed(sentence)
+    } else {
+        story::Verdict::Failed(sentence)
+    };
+    let id = &bundle.seed_id;
+    let facts = [
+        ("seed", format!("{:x}", id.seed)),
+        ("engine", id.engine.name().to_string()),
+        ("signatures", id.crypto.name().to_string()),
+        ("mutant", bundle.plan.mutant.clone().unwrap_or_else(|| "none".into())),
+        ("digest", run.report.digest.chars().take(16).collect()),
+        ("build", crate::build_id::short().to_string()),
+    ];
+    let empty = story::Recorder::new(&[]).finish();
+    story::html(&story::HtmlRun {
+        title: scenario.name(),
+        verdict,
+        story: scenario.story(),
+        replay: &replay_line(&id.to_string()),
+        facts: &facts,
+        explanation: &sentences(scenario, run),
+        recording: run.recording.as_ref().unwrap_or(&empty),
+    })
+}
+
+/// The verdict in one sentence.
+pub fn verdict_sentence(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Pass => "Every invariant held.".into(),
+        Verdict::Violation(v) => format!("{} was broken: {}", v.invariant, v.what),
+        Verdict::Panic(message) => format!("A node panicked: {message}"),
+        Verdict::Budget(steps) => format!("Given up after {steps} steps."),
+    }
+}
+
+fn headline(scenario: &str, seed: u64, report: &RunReport) -> String {
+    let at = report.violated_at.map_or(report.virtual_ns, |(ns, _)| ns);
+    let step = report.violated_at.map_or(report.steps, |(_, step)| step);
+    format!(
+        "FAILED {scenario}, seed {seed}: {}\n  at {}.{:03} s of virtual time, block {}, driver step {step}",
+        verdict_sentence(&report.verdict),
+        at / 1_000_000_000,
+        at / 1_000_000 % 1_000,
+        report.blocks
+    )
+}
+
+/// The command that repeats a run.
+pub fn replay_line(what: &str) -> String {
+    format!("cargo run --release -- replay '{what}'")
+}
+
+/// Where a failure's files went.
+pub struct Files {
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// The timeline.
+    pub html: PathBuf,
+}
+
+/// Writes the bundle and the timeline into `out`.
+pub fn write(out: &Path, told: &Told) -> Result<Files, Stop> {
+    let id = &told.bundle.seed_id;
+    let stem = format!("{}-{:x}-{}", id.scenario.replace('/', "-"), id.seed, id.engine.name());
+    let files = Files { bundle: out.join(format!("{stem}.json")), html: out.join(format!("{stem}.html")) };
+    let failed = |e: std::io::Error| Stop::harness(format!("{}: {e}", out.display()));
+    std::fs::create_dir_all(out).map_err(failed)?;
+    told.bundle.write(&files.bundle).map_err(failed)?;
+    std::fs::write(&files.html, &told.html).map_err(failed)?;
+    Ok(files)
+}
+
+/// Prints the block.
+pub fn print(told: &Told, shrunk: Option<&Shrunk>, files: &Files) {
+    println!("\n{}", told.headline);
+    if let Some(shrunk) = shrunk {
+        let (before, after) = shrunk.elements;
+        println!("  shrunk from {before} to {after} operations and faults in {} runs; what is left:", shrunk.tried);
+        for (element, without) in &shrunk.needed {
+            let text = told.bundle.plan.describe_element(*element).unwrap_or_default();
+            let then = if without.is_pass() { "without it nothing fails" } else { "without it something fails still" };
+            println!("    - {text} ({then})");
+        }
+    }
+    println!("  what happened:");
+    told.bundle.story.iter().for_each(|s| println!("    {s}"));
+    println!("  replay:   {}", replay_line(&files.bundle.display().to_string()));
+    println!("            {}", replay_line(&told.bundle.seed_id.to_string()));
+    println!("  timeline: {}\n", files.html.display());
+}

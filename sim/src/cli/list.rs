@@ -1,0 +1,64 @@
+//! `list` and `schema`: what there is.
+
+use clap::{Args, ValueEnum};
+
+use super::{Outcome, Stop, load};
+use crate::invariant;
+use crate::scenario::{Availability, Engine, FaultKind, available};
+
+#[derive(Args, Clone, Debug)]
+pub struct ListArgs {
+    /// What to list.
+    #[arg(value_enum, default_value_t = What::Scenarios)]
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    Scenarios,
+    Invariants,
+    Mutants,
+    Faults,
+}
+
+pub fn list(args: &ListArgs) -> Outcome {
+    match args.what {
+        What::Scenarios => {
+            for scenario in load("scenarios", &[])? {
+                println!("{:<44} {}", scenario.name(), scenario.headline());
+            }
+        }
+        What::Invariants => {
+            for (name, catalogue, statement) in invariant::catalogue() {
+                println!("{name:<32} {catalogue:<10} {statement}");
+            }
+        }
+        What::Mutants => {
+            for mutant in fairway_core::MUTANTS {
+                println!("{:<28} {}", mutant.id, mutant.what);
+            }
+        }
+        What::Faults => {
+            println!("{:<28} {:<8} {:<10} {:<10} {:<10}", "fault", "catalogue", "reference", "madsim", "turmoil");
+            for kind in FaultKind::ALL {
+                let cells: Vec<String> = Engine::ALL
+                    .iter()
+                    .map(|e| match available(*kind, *e) {
+                        Availability::Native => "native".to_string(),
+                        Availability::Emulated => "emulated".to_string(),
+                        Availability::No => "-".to_string(),
+                    })
+                    .collect();
+                println!("{:<28} {:<9} {:<10} {:<10} {:<10}", kind.name(), kind.catalogue(), cells[0], cells[1], cells[2]);
+            }
+        }
+    }
+    Ok(())
+}
+
+pub fn schema() -> Outcome {
+    let schema = crate::scenario::json_schema();
+    let text = serde_json::to_string_pretty(&schema).map_err(|e| Stop::harness(e.to_string()))?;
+    println!("{text}");
+    Ok(())
+}

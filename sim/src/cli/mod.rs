@@ -1,0 +1,221 @@
+//! The command line: one file a command.
+
+mod bench;
+mod check;
+mod corpus;
+mod demo;
+mod doctor;
+mod failure;
+mod list;
+mod progress;
+mod replay;
+mod run;
+mod shrink;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::scenario::{Engine, Library, Scenario, Setting};
+use crate::seed_id::Crypto;
+
+/// Seeded simulation of Fairway nodes: find a bug, shrink it, explain it, replay it.
+///
+/// Without a command it shows a demonstration: a thousand seeds of the real node, then one planted bug, found and explained.
+#[derive(Parser)]
+#[command(name = "fairway-sim", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  fairway-sim                                        the demonstration
+  fairway-sim run smoke --seeds 1000                 a thousand seeds of every smoke story
+  fairway-sim run smoke --seeds 100 --engine all     on all three engines
+  fairway-sim run negative                           every planted bug must be found
+  fairway-sim replay 'smoke/plain#2a@…/reference'    the same run again, same digest
+  fairway-sim check my_story.toml                    is this a good scenario?
+
+For people who work on the simulator: list, schema, shrink, explain, corpus, bench.
+
+Exit codes: 0 pass, 1 safety, 2 usage, 3 liveness, 4 non-determinism, 5 panic in the node,
+6 budget exceeded, 7 bug of the harness, 8 stale bundle, 9 goal missed, 10 mutant survived.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run scenarios over many seeds; a failure is shrunk and explained here.
+    Run(run::RunArgs),
+    /// Repeat one run exactly: a seed id, a bundle, or a file of the corpus.
+    Replay(replay::ReplayArgs),
+    /// Read scenario files and say what is wrong with them.
+    Check(check::CheckArgs),
+    /// Prove that this build and this machine simulate deterministically.
+    Doctor(doctor::DoctorArgs),
+    /// List scenarios, invariants, mutants, fault kinds.
+    #[command(hide = true)]
+    List(list::ListArgs),
+    /// Print the JSON Schema of scenario files.
+    #[command(hide = true)]
+    Schema,
+    /// Shrink a failing run and write it as a bundle.
+    #[command(hide = true)]
+    Shrink(shrink::ShrinkArgs),
+    /// Tell the story of one run.
+    #[command(hide = true)]
+    Explain(replay::ReplayArgs),
+    /// Repeat every kept bug.
+    #[command(hide = true)]
+    Corpus(corpus::CorpusArgs),
+    /// Measure: seeds a second, replay, many channels, beside the floor.
+    #[command(hide = true)]
+    Bench(bench::BenchArgs),
+    /// Print the digests of some seeds; the determinism check calls it in another process.
+    #[command(hide = true)]
+    Digests(doctor::DigestsArgs),
+}
+
+/// How to run, for every command that runs something.
+#[derive(Args, Clone, Debug)]
+struct HowArgs {
+    /// The engine.
+    #[arg(long, value_enum, default_value_t = EngineArg::Reference)]
+    engine: EngineArg,
+    /// Real secp256k1 signatures, or toy ones for long campaigns.
+    #[arg(long, value_enum, default_value_t = CryptoArg::Real)]
+    crypto: CryptoArg,
+    /// Plant this bug (see `list mutants`); `none` takes a negative story's own bug out.
+    #[arg(long, value_name = "ID")]
+    mutant: Option<String>,
+    /// Override a key of the scenario: `--set phases.chaos=90s`.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+    settings: Vec<Setting>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum EngineArg {
+    Reference,
+    Madsim,
+    Turmoil,
+    All,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum CryptoArg {
+    Real,
+    Toy,
+}
+
+fn setting(text: &str) -> Result<Setting, String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_string(), value.to_string()))
+}
+
+impl EngineArg {
+    fn engines(self) -> Vec<Engine> {
+        match self {
+            EngineArg::Reference => vec![Engine::Reference],
+            EngineArg::Madsim => vec![Engine::Madsim],
+            EngineArg::Turmoil => vec![Engine::Turmoil],
+            EngineArg::All => Engine::ALL.to_vec(),
+        }
+    }
+}
+
+impl HowArgs {
+    fn how(&self, engine: Engine) -> crate::campaign::How {
+        let crypto = match self.crypto {
+            CryptoArg::Real => Crypto::Real,
+            CryptoArg::Toy => Crypto::Toy,
+        };
+        let (mutant, settings) = (self.mutant.clone(), self.settings.clone());
+        crate::campaign::How { engine, crypto, mutant, settings }
+    }
+
+    fn check_mutant(&self) -> Result<(), Stop> {
+        let Some(id) = self.mutant.as_deref().filter(|m| *m != crate::campaign::NO_MUTANT) else {
+            return Ok(());
+        };
+        let ids = || fairway_core::MUTANTS.iter().map(|m| m.id);
+        if ids().any(|m| m == id) {
+            return Ok(());
+        }
+        let hint = crate::scenario::closest(id, ids()).map(|m| format!("; did you mean `{m}`?"));
+        Err(Stop::usage(format!("--mutant: no mutant `{id}`{}", hint.unwrap_or_default())))
+    }
+}
+
+/// Why a command ends: its exit code, and a line for stderr.
+struct Stop {
+    code: u8,
+    line: Option<String>,
+}
+
+impl Stop {
+    fn usage(line: impl Into<String>) -> Stop {
+        Stop { code: 2, line: Some(line.into()) }
+    }
+
+    fn harness(line: impl Into<String>) -> Stop {
+        Stop { code: 7, line: Some(line.into()) }
+    }
+
+    fn code(code: u8) -> Stop {
+        Stop { code, line: None }
+    }
+}
+
+type Outcome = Result<(), Stop>;
+
+/// Scenarios by name, group, file or folder.
+fn load(what: &str, settings: &[Setting]) -> Result<Vec<Scenario>, Stop> {
+    Library::new().load(what, settings).map_err(|e| Stop::usage(e.to_string().trim_end()))
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    crate::campaign::quiet_panics();
+    let outcome = match cli.command {
+        None => demo::demo(),
+        Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Replay(args)) => replay::replay(&args),
+        Some(Command::Explain(args)) => replay::explain(&args),
+        Some(Command::Check(args)) => check::check(&args),
+        Some(Command::Doctor(args)) => doctor::doctor(&args),
+        Some(Command::Digests(args)) => doctor::digests(&args),
+        Some(Command::List(args)) => list::list(&args),
+        Some(Command::Schema) => list::schema(),
+        Some(Command::Shrink(args)) => shrink::shrink(&args),
+        Some(Command::Corpus(args)) => corpus::corpus(&args),
+        Some(Command::Bench(args)) => bench::bench(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(stop) => {
+            if let Some(line) = stop.line {
+                eprintln!("error: {line}");
+            }
+            ExitCode::from(stop.code)
+        }
+    }
+}
+
+/// 12345678 as `12,345,678`.
+fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// How many threads to use when nothing was said.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -1,0 +1,355 @@
+//! `run`: scenarios over many seeds.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::progress::Progress;
+use super::{HowArgs, Outcome, Stop, failure, load, thousands, workers};
+use crate::campaign::{self, How, Tally, Until, sweep};
+use crate::engine::{RunReport, Verdict};
+use crate::scenario::{Availability, Engine, Expect, Scenario, available};
+
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// A scenario, a group (`smoke`, `attack`, `negative`, `scenarios` for all but negative), a file or a folder.
+    #[arg(default_value = "smoke")]
+    pub what: String,
+    /// How many seeds of each scenario, or a range `A..B`.
+    #[arg(long, default_value = "100", value_parser = seeds)]
+    pub seeds: Seeds,
+    /// Go on with further seeds until this much time has passed.
+    #[arg(long = "for", value_name = "10m", value_parser = duration)]
+    pub lasts: Option<Duration>,
+    #[command(flatten)]
+    pub how: HowArgs,
+    /// Threads; all cores by default.
+    #[arg(short = 'j', long)]
+    pub jobs: Option<usize>,
+    /// Repeat this part of the runs in another process and compare digests.
+    #[arg(long, default_value = "5%", value_parser = percent)]
+    pub determinism: u64,
+    /// Run every seed even after a failure.
+    #[arg(long, conflicts_with = "fail_fast")]
+    pub keep_going: bool,
+    /// Stop at a scenario's first failing seed. The default.
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// Do not shrink failures.
+    #[arg(long)]
+    pub no_shrink: bool,
+    /// What stdout gets.
+    #[arg(long, value_enum, default_value_t = Format::Tty)]
+    pub format: Format,
+    /// Where bundles and timelines go.
+    #[arg(long, default_value = "target/fairway/latest")]
+    pub out: PathBuf,
+}
+
+/// A range of seeds.
+#[derive(Clone, Debug)]
+pub struct Seeds(pub std::ops::Range<u64>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Tty,
+    /// One JSON record a run, in the order of seeds.
+    Jsonl,
+}
+
+fn seeds(text: &str) -> Result<Seeds, String> {
+    let number = |t: &str| t.replace('_', "").parse::<u64>().map_err(|_| format!("expected N or A..B, found `{text}`"));
+    let range = match text.split_once("..") {
+        Some((a, b)) => number(a)?..number(b)?,
+        None => 0..number(text)?,
+    };
+    if range.is_empty() { Err(format!("`{text}` holds no seed")) } else { Ok(Seeds(range)) }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let n: u64 = digits.parse().map_err(|_| "expected a duration such as 30s, 10m or 2h".to_string())?;
+    match unit {
+        "s" => Ok(Duration::from_secs(n)),
+        "m" => Ok(Duration::from_secs(n * 60)),
+        "h" => Ok(Duration::from_secs(n * 3_600)),
+        _ => Err("expected a duration such as 30s, 10m or 2h".into()),
+    }
+}
+
+fn percent(text: &str) -> Result<u64, String> {
+    let n = text.trim_end_matches('%').parse::<u64>().ok().filter(|n| *n <= 100);
+    n.ok_or_else(|| "expected a percentage such as 5%".into())
+}
+
+/// What one scenario came to on one engine.
+struct Done {
+    scenario: Scenario,
+    how: How,
+    tally: Tally,
+}
+
+pub fn run(args: &RunArgs) -> Outcome {
+    args.how.check_mutant()?;
+    let mut scenarios = load(&args.what, &args.how.settings)?;
+    if args.what == "scenarios" {
+        scenarios.retain(|s| !s.name().starts_with("negative/"));
+    }
+    let engines = args.how.engine.engines();
+    let jobs: Vec<(Scenario, How)> = scenarios
+        .iter()
+        .flat_map(|s| engines.iter().map(move |e| (s, *e)))
+        .filter(|(s, e)| runs_on(s, *e))
+        .map(|(s, e)| (s.clone(), args.how.how(e)))
+        .collect();
+    if jobs.is_empty() {
+        return Err(Stop::usage(format!("`{}` has no scenario for the engine asked for", args.what)));
+    }
+    check_engines(&jobs)?;
+    let per_scenario = args.seeds.0.end - args.seeds.0.start;
+    let quiet = args.format != Format::Tty;
+    if !quiet {
+        println!(
+            "{}: {} scenarios, {} seeds each, {} on {} threads",
+            args.what,
+            scenarios.len(),
+            thousands(per_scenario),
+            engines.iter().map(|e| e.name()).collect::<Vec<_>>().join(" + "),
+            args.jobs.unwrap_or_else(workers)
+        );
+    }
+    let progress = Progress::new(per_scenario * jobs.len() as u64, quiet);
+    let mut done = sweep_all(args, jobs, &progress);
+    progress.finish();
+    let elapsed = progress.elapsed();
+    let codes = report_all(args, &mut done)?;
+    if !quiet {
+        summary(&done, elapsed);
+    }
+    let differing = check_determinism(args, &done)?;
+    conclude(codes, differing)
+}
+
+fn runs_on(scenario: &Scenario, engine: Engine) -> bool {
+    scenario.engines().contains(&engine)
+}
+
+fn check_engines(jobs: &[(Scenario, How)]) -> Outcome {
+    for (_, how) in jobs {
+        crate::engine::check_available(how.engine).map_err(Stop::usage)?;
+    }
+    Ok(())
+}
+
+fn sweep_all(args: &RunArgs, jobs: Vec<(Scenario, How)>, progress: &Progress) -> Vec<Done> {
+    let started = Instant::now();
+    let workers = args.jobs.unwrap_or_else(workers);
+    let mut done: Vec<Done> = Vec::new();
+    let mut range = args.seeds.0.clone();
+    loop {
+        for (i, (scenario, how)) in jobs.iter().enumerate() {
+            let negative = *scenario.expect() != Expect::Pass;
+            let until = if args.keep_going && !negative { Until::All } else { Until::FirstFailure };
+            let failed_before = done.get(i).is_some_and(|d| !d.tally.failed.is_empty());
+            if failed_before && until == Until::FirstFailure {
+                continue;
+            }
+            let tally = sweep(how, scenario, range.clone(), workers, until, &|r| progress.seen(r));
+            match done.get_mut(i) {
+                Some(known) => known.tally.merge(tally),
+                None => done.push(Done { scenario: scenario.clone(), how: how.clone(), tally }),
+            }
+        }
+        let width = args.seeds.0.end - args.seeds.0.start;
+        range = range.end..range.end + width;
+        if args.lasts.is_none_or(|lasts| started.elapsed() >= lasts) {
+            return done;
+        }
+    }
+}
+
+/// Prints every scenario's result; the exit codes that follow.
+fn report_all(args: &RunArgs, done: &mut [Done]) -> Result<BTreeSet<u8>, Stop> {
+    let mut codes = BTreeSet::new();
+    let mut lines = Vec::new();
+    for d in done.iter() {
+        if args.format == Format::Jsonl {
+            print_jsonl(d)?;
+        }
+        match d.scenario.expect() {
+            Expect::Pass => {
+                let expected = args.how.mutant.is_none();
+                lines.push(one_line(d));
+                for (seed, report) in d.tally.failed.iter().take(3) {
+                    codes.insert(campaign::exit_code(&report.verdict));
+                    let _ = expected;
+                    failure::show(args, &d.scenario, &d.how, *seed, report)?;
+                }
+            }
+            Expect::Violation(name) => {
+                let (line, caught) = negative_line(d, name);
+                lines.push(line);
+                if !caught {
+                    codes.insert(10);
+                }
+            }
+        }
+    }
+    if args.format == Format::Tty {
+        lines.iter().for_each(|l| println!("{l}"));
+    }
+    Ok(codes)
+}
+
+fn label(d: &Done) -> String {
+    if d.how.engine == Engine::Reference {
+        d.scenario.name().to_string()
+    } else {
+        format!("{} ({})", d.scenario.name(), d.how.engine.name())
+    }
+}
+
+fn one_line(d: &Done) -> String {
+    let verdict = if d.tally.failed.is_empty() { "passed" } else { "FAILED" };
+    format!(
+        "  {verdict} {:<48} {:>7} runs, {:>4} virtual s and {:>4} steps each",
+        label(d),
+        thousands(d.tally.runs),
+        d.tally.virtual_ns / 1_000_000_000 / u128::from(d.tally.runs.max(1)),
+        d.tally.steps / d.tally.runs.max(1)
+    )
+}
+
+/// A planted bug must be found, by the invariant that its story names.
+fn negative_line(d: &Done, expected: &str) -> (String, bool) {
+    let mutant = d.how.mutant.as_deref().or(d.scenario.mutant()).unwrap_or("-");
+    let found = d.tally.failed.first();
+    match found.map(|(seed, report)| (seed, &report.verdict)) {
+        Some((seed, Verdict::Violation(v))) if v.invariant == expected => {
+            let runs = d.tally.runs;
+            (format!("  caught {mutant:<28} by {expected:<32} at seed {seed:<5} ({runs} runs)"), true)
+        }
+        Some((seed, other)) => {
+            let what = match other {
+                Verdict::Violation(v) => format!("{}: {}", v.invariant, v.what),
+                Verdict::Panic(p) => format!("a panic: {p}"),
+                Verdict::Budget(steps) => format!("{steps} steps"),
+                Verdict::Pass => "nothing".into(),
+            };
+            (format!("  WRONG  {mutant:<28} expected {expected}, found at seed {seed}: {what}"), false)
+        }
+        None => (format!("  MISSED {mutant:<28} survived {} runs of {}", d.tally.runs, d.scenario.name()), false),
+    }
+}
+
+fn summary(done: &[Done], elapsed: Duration) {
+    let mut all = Tally::default();
+    for d in done {
+        all.merge(d.tally.clone());
+    }
+    let fired: Vec<String> = all.faults.iter().map(|(k, n)| format!("{k} {}", thousands(*n))).collect();
+    if !fired.is_empty() {
+        println!("  faults fired: {}", fired.join(", "));
+    }
+    let mut never: Vec<String> = Vec::new();
+    for d in done {
+        for kind in d.scenario.fault_kinds() {
+            let name = kind.name().to_string();
+            let there = available(kind, d.how.engine) != Availability::No;
+            if there && !all.faults.contains_key(&name) && !never.contains(&name) {
+                never.push(name);
+            }
+        }
+    }
+    let never = if never.is_empty() { "none".to_string() } else { never.join(", ") };
+    println!("  never fired: {never}");
+    let ms = elapsed.as_millis().max(1);
+    println!(
+        "{} runs, {} passed, in {}.{} s: {} seeds/s, virtual over wall time {}:1",
+        thousands(all.runs),
+        thousands(all.passed),
+        ms / 1_000,
+        ms % 1_000 / 100,
+        thousands((u128::from(all.runs) * 1_000 / ms) as u64),
+        thousands((all.virtual_ns / 1_000_000 / ms) as u64)
+    );
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    schema: u32,
+    scenario: &'a str,
+    engine: &'a str,
+    seed: u64,
+    verdict: &'a str,
+    property: Option<&'a str>,
+    trace_digest: &'a str,
+    build: &'a str,
+}
+
+fn print_jsonl(d: &Done) -> Outcome {
+    for (seed, digest) in &d.tally.digests {
+        let failed = d.tally.failed.iter().find(|(s, _)| s == seed).map(|(_, r)| r);
+        let (verdict, property) = failed.map_or(("pass", None), words);
+        let record = Record {
+            schema: 1,
+            scenario: d.scenario.name(),
+            engine: d.how.engine.name(),
+            seed: *seed,
+            verdict,
+            property,
+            trace_digest: digest,
+            build: crate::build_id::BUILD_ID,
+        };
+        let line = serde_json::to_string(&record).map_err(|e| Stop::harness(e.to_string()))?;
+        println!("{line}");
+    }
+    Ok(())
+}
+
+fn words(report: &RunReport) -> (&'static str, Option<&str>) {
+    match &report.verdict {
+        Verdict::Pass => ("pass", None),
+        Verdict::Violation(v) => ("violation", Some(v.invariant.as_str())),
+        Verdict::Panic(_) => ("panic", None),
+        Verdict::Budget(_) => ("budget", None),
+    }
+}
+
+/// Repeats some runs in another process. The number of runs whose digests differ.
+fn check_determinism(args: &RunArgs, done: &[Done]) -> Result<u64, Stop> {
+    if args.determinism == 0 {
+        return Ok(0);
+    }
+    let (mut compared, mut differing) = (0, 0);
+    for d in done {
+        let step = (100 / args.determinism).max(1) as usize;
+        let sample: Vec<(u64, String)> = d.tally.digests.iter().step_by(step).cloned().collect();
+        let again = super::doctor::digests_elsewhere(&d.scenario, &args.what, &d.how, &sample)?;
+        for ((seed, here), there) in sample.iter().zip(&again) {
+            compared += 1;
+            if here != there {
+                differing += 1;
+                eprintln!("error: {} differs in another process", d.how.seed_id(&d.scenario, *seed));
+            }
+        }
+    }
+    if args.format == Format::Tty {
+        println!("  determinism: {differing} of {} runs differ when repeated in another process", thousands(compared));
+    }
+    Ok(differing)
+}
+
+/// When several things went wrong: 7, 4, 5, 1, 3, 9, then the rest.
+fn conclude(mut codes: BTreeSet<u8>, differing: u64) -> Outcome {
+    if differing > 0 {
+        codes.insert(4);
+    }
+    codes.remove(&0);
+    let worst = [7, 4, 5, 1, 3, 9, 10, 6].into_iter().find(|c| codes.contains(c));
+    worst.map_or(Ok(()), |code| Err(Stop::code(code)))
+}

@@ -1,0 +1,266 @@
+//! The causal story of a failure, in at most ten sentences.
+//!
+//! The scene, the faults, what the parties did about the same channel and turn shortly before, the broken property, the money. Which
+//! lines matter is a score over what the violation names; a reader who wants more opens the page.
+
+use std::collections::BTreeMap;
+
+use fairway_core::types::TurnNum;
+use serde::{Deserialize, Serialize};
+
+use super::{Line, LineKind, Names};
+use crate::invariant::{Kind, Violation};
+use crate::observe::PartyId;
+
+/// The most that a reader is asked to read.
+pub const SENTENCES_MAX: usize = 10;
+
+/// Events among them: the others are the scene, the property and the money.
+const EVENTS_MAX: usize = SENTENCES_MAX - 3;
+
+/// Faults among the events.
+const FAULTS_MAX: usize = 3;
+
+/// One sentence, with the line that it tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sentence {
+    /// The sentence.
+    pub text: String,
+    /// Position of its line in the recording.
+    pub line: Option<usize>,
+}
+
+/// The sentences of [`explain_steps`] alone.
+pub fn explain(
+    scenario_story: &str,
+    lines: &[Line],
+    violation: &Violation,
+    names: &Names,
+) -> Vec<String> {
+    explain_steps(scenario_story, lines, violation, names).into_iter().map(|s| s.text).collect()
+}
+
+/// Why `violation` came about. At most [`SENTENCES_MAX`] sentences, in the order of time.
+pub fn explain_steps(
+    scenario_story: &str,
+    lines: &[Line],
+    violation: &Violation,
+    names: &Names,
+) -> Vec<Sentence> {
+    let mut story = Vec::with_capacity(SENTENCES_MAX);
+    story.extend(first_sentence(scenario_story).map(|text| Sentence { text, line: None }));
+    let several = names.channels.len() > 1;
+    for (at, times) in chosen(lines, violation) {
+        let line = &lines[at];
+        let mut text = format!("At {}, {}", clock(line.at_ns), clause(line, names));
+        if line.never_arrived() {
+            let never = if line.kind == LineKind::Submit {
+                "it is never mined"
+            } else {
+                "it never arrives"
+            };
+            text.push_str(&format!("; {never}"));
+        }
+        if times > 1 {
+            text.push_str(&format!(" (the last of {times} times)"));
+        }
+        if let Some(channel) = line.channel.filter(|_| several) {
+            text.push_str(&format!(", in {}", names.channel(channel)));
+        }
+        story.push(Sentence { text: text + ".", line: Some(at) });
+    }
+    let broke = lines.iter().rposition(|l| l.kind == LineKind::Violation);
+    story.push(Sentence { text: broken(violation, names), line: broke });
+    story.extend(violation.loss.map(|(who, amount)| {
+        let text = format!("{} can lose {amount}.", names.party(who));
+        Sentence { text, line: broke }
+    }));
+    assert!(story.len() <= SENTENCES_MAX, "{} sentences", story.len());
+    story
+}
+
+/// The lines to tell, in order, with the number of times that the same was told up to there.
+fn chosen(lines: &[Line], violation: &Violation) -> Vec<(usize, usize)> {
+    let turn = turn_in(&violation.what);
+    let concerned = [violation.by, violation.loss.map(|(who, _)| who)];
+    // Of what happened again and again the last time counts.
+    let mut last = BTreeMap::<(&str, LineKind), (usize, usize)>::new();
+    for (at, line) in lines.iter().enumerate() {
+        let entry = last.entry((line.text.as_str(), line.kind)).or_default();
+        *entry = (at, entry.1 + 1);
+    }
+    let mut scored: Vec<(u64, usize, usize)> = last
+        .into_values()
+        .filter_map(|(at, times)| {
+            let score = score(&lines[at], violation, turn, concerned)?;
+            // Nearer to the end is nearer to the cause: the whole run is worth as much as the right channel.
+            let recency = (400 * at / lines.len().max(1)) as u64;
+            Some((score * 100 + recency, at, times))
+        })
+        .collect();
+    scored.sort_by_key(|(score, at, _)| (std::cmp::Reverse(*score), std::cmp::Reverse(*at)));
+    let mut faults = 0;
+    scored.retain(|(_, at, _)| {
+        faults += usize::from(lines[*at].kind.is_fault());
+        !lines[*at].kind.is_fault() || faults <= FAULTS_MAX
+    });
+    scored.truncate(EVENTS_MAX);
+    let mut told: Vec<(usize, usize)> = scored.into_iter().map(|(_, at, n)| (at, n)).collect();
+    told.sort_unstable();
+    told
+}
+
+/// How much a line has to do with the violation; `None` when it cannot.
+fn score(
+    line: &Line,
+    violation: &Violation,
+    turn: Option<TurnNum>,
+    concerned: [Option<PartyId>; 2],
+) -> Option<u64> {
+    let base = match line.kind {
+        LineKind::Fault | LineKind::Crash | LineKind::Stop | LineKind::Reorg => 8,
+        LineKind::Restart => 6,
+        LineKind::Reverted | LineKind::Submit | LineKind::Mined => 5,
+        LineKind::Sign => 5,
+        LineKind::Message if line.to.is_some() => 4,
+        LineKind::Objective => 3,
+        LineKind::Receive | LineKind::Notice | LineKind::Refusal => 2,
+        LineKind::Message => 1,
+        LineKind::Log
+        | LineKind::Sync
+        | LineKind::Ack
+        | LineKind::Block
+        | LineKind::Phase
+        | LineKind::Violation => return None,
+    };
+    let channel = match (line.channel, violation.channel) {
+        (Some(here), Some(there)) if here != there => return None,
+        (Some(_), Some(_)) => 4,
+        (Some(_), None) | (None, _) => 0,
+    };
+    let same_turn = turn.is_some() && line.turn == turn;
+    let party = concerned.into_iter().flatten().any(|who| line.touches(who));
+    let lost = line.never_arrived();
+    Some(base + channel + 4 * u64::from(same_turn) + 3 * u64::from(party) + u64::from(lost))
+}
+
+/// The turn that a violation's sentence speaks of.
+fn turn_in(what: &str) -> Option<TurnNum> {
+    let mut words = what.split(|c: char| !c.is_ascii_alphanumeric());
+    words.find(|w| w.eq_ignore_ascii_case("turn"))?;
+    words.next()?.parse().ok().and_then(TurnNum::new)
+}
+
+fn first_sentence(story: &str) -> Option<String> {
+    let story = story.split_whitespace().collect::<Vec<_>>().join(" ");
+    let end = story.find(". ").map_or(story.len(), |i| i + 1);
+    let first = story.get(..end).filter(|s| !s.is_empty())?;
+    Some(if first.ends_with(['.', '!', '?']) { first.to_owned() } else { format!("{first}.") })
+}
+
+/// A line's text as it continues a sentence: names keep their capital, other words lose it.
+fn clause(line: &Line, names: &Names) -> String {
+    let is_name = names.parties.iter().any(|p| line.text.starts_with(&p.name));
+    let mut chars = line.text.chars();
+    match chars.next() {
+        Some(first) if !is_name => first.to_lowercase().chain(chars).collect(),
+        Some(_) | None => line.text.clone(),
+    }
+}
+
+fn broken(violation: &Violation, names: &Names) -> String {
+    let who = violation.by.map(|id| format!(", by {}", names.party(id))).unwrap_or_default();
+    let what = violation.what.trim_end_matches('.');
+    match violation.kind {
+        Kind::Safety => format!("This breaks {}{who}: {what}.", violation.invariant),
+        Kind::Liveness => format!("{} never comes about{who}: {what}.", violation.invariant),
+    }
+}
+
+/// `3.204 s`, `2 min 3.2 s`.
+pub(super) fn clock(ns: u64) -> String {
+    let ms = ns / 1_000_000;
+    let fraction = |ms: u64| format!("{:03}", ms % 1000).trim_end_matches('0').to_owned();
+    let seconds = |ms: u64| match fraction(ms) {
+        f if f.is_empty() => format!("{} s", ms / 1000),
+        f => format!("{}.{f} s", ms / 1000),
+    };
+    if ms < 120_000 { seconds(ms) } else { format!("{} min {}", ms / 60_000, seconds(ms % 60_000)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testkit::*;
+    use super::super::{Lane, Recorder};
+    use super::*;
+    use fairway_core::types::Amount;
+
+    #[test]
+    fn a_forgotten_signature_is_told_from_the_power_loss_to_the_money() {
+        let (mut recorder, violation) = (recorded_run(), violation());
+        recorder.violated(3_500_000_000, &violation);
+        let recording = recorder.finish();
+        let story = explain(STORY, &recording.lines, &violation, &recording.names);
+        insta::assert_snapshot!(story.join("\n"));
+    }
+
+    /// Goal: the limit holds and the end is never cut. Method: a thousand faults, of which all are different.
+    #[test]
+    fn ten_sentences_are_enough_for_any_run() {
+        let mut recorder = Recorder::new(&parties());
+        for n in 0..1000u64 {
+            let what = format!("alice loses power for the {n}th time");
+            recorder.record(n * 1_000_000, &fault(&what));
+            let text = format!("Alice signs turn {n}");
+            let line = Line::new(n * 1_000_000, LineKind::Sign, Lane::Party(PartyId(0)), text);
+            recorder.push_for_test(line);
+        }
+        let story = explain(STORY, recorder.lines(), &violation(), recorder.names());
+        assert_eq!(story.len(), SENTENCES_MAX);
+        assert_eq!(story.iter().filter(|s| s.contains("loses power for")).count(), FAULTS_MAX);
+        assert_eq!(story.last().unwrap(), "Bob can lose 3 ETH.");
+    }
+
+    #[test]
+    fn what_repeats_is_told_once() {
+        let line =
+            Line::new(7_000_000, LineKind::Sign, Lane::Party(PartyId(0)), "Alice signs turn 5");
+        let lines = vec![line.clone(), line.clone(), line];
+        let story = explain("", &lines, &violation(), &names());
+        assert_eq!(story[0], "At 0.007 s, Alice signs turn 5 (the last of 3 times).");
+    }
+
+    #[test]
+    fn other_channels_are_left_out_and_several_are_named() {
+        let mut names = names();
+        names.learn(&state(0, [5, 5]));
+        names.learn_channel(Default::default(), &[]);
+        let mut lines: Vec<Line> = ["Alice signs turn 5", "Alice signs turn 6"]
+            .map(|text| Line::new(0, LineKind::Sign, Lane::Party(PartyId(0)), text))
+            .into();
+        lines[0].channel = Some(channel());
+        lines[1].channel = Some(Default::default());
+        let violation = Violation { loss: Some((PartyId(1), Amount::wei(1))), ..violation() };
+        let story = explain("", &lines, &violation, &names);
+        assert_eq!(story[0], "At 0 s, Alice signs turn 5, in channel Alice–Bob.");
+        assert!(!story.iter().any(|s| s.contains("turn 6")));
+    }
+
+    #[test]
+    fn times_are_written_as_people_say_them() {
+        for (ns, text) in [
+            (0, "0 s"),
+            (3_204_000_000, "3.204 s"),
+            (500_000_000, "0.5 s"),
+            (123_200_000_000, "2 min 3.2 s"),
+        ] {
+            assert_eq!(clock(ns), text);
+        }
+    }
+
+    #[test]
+    fn a_turn_is_found_in_a_sentence() {
+        assert_eq!(turn_in("Alice signed turn 5 twice"), TurnNum::new(5));
+        assert_eq!(turn_in("no return 5"), None);
+    }
+}
