@@ -3,7 +3,10 @@
 use clap::{Args, ValueEnum};
 
 use super::{Outcome, Stop, load};
+use crate::campaign::How;
+use crate::chance::Tape;
 use crate::invariant;
+use crate::world::{Options, World};
 use crate::scenario::{Availability, Engine, FaultKind, available};
 
 #[derive(Args, Clone, Debug)]
@@ -29,8 +32,12 @@ pub fn list(args: &ListArgs) -> Outcome {
             }
         }
         What::Invariants => {
-            for (name, catalogue, statement) in invariant::catalogue() {
-                println!("{name:<32} {catalogue:<10} {statement}");
+            let scenario = load("smoke/plain", &[])?.remove(0);
+            let (plan, chance) = How::reference().plan(&scenario, 0, &Tape::default());
+            let world = World::new(plan, chance, Options::default());
+            for invariant in invariant::all(world.setting()) {
+                let numbers = invariant.catalogue().join(" ");
+                println!("{:<32} {numbers:<12} {}", invariant.name(), invariant.statement());
             }
         }
         What::Mutants => {

@@ -3,18 +3,52 @@
 //! General statements only, never one for a known bug. Each has a test in which it fires on a bad trace; the statement, its
 //! number and its observables are those of the protocol's catalogue (I1 to I48).
 
-use fairway_core::nitro::Crypto;
+#![allow(clippy::result_large_err, reason = "a violation ends the run: its size costs nothing")]
+
+mod answered;
+mod approved;
+mod canon;
+mod conserved;
+mod cursor;
+mod damage;
+mod deposits;
+mod duplicates;
+mod durable;
+mod enforceable;
+mod equivocation;
+mod final_outcome;
+#[cfg(test)]
+mod fixture;
+mod funded;
+mod holdings;
+mod hostile;
+#[cfg(test)]
+mod lives;
+mod objectives;
+mod payout;
+mod replay;
+mod run;
+mod shares;
+mod stale;
+mod unanimous;
+mod valid;
+mod view;
+
+use std::sync::Arc;
+
 use fairway_core::types::{Amount, ChannelId};
 
+use crate::world::memo::Memo;
 use crate::observe::{Observed, PartyId, PartyInfo};
+use run::Run;
 
 /// What the run is, for invariants that need to know.
 #[derive(Clone, Debug)]
 pub struct Setting {
     /// All parties.
     pub parties: Vec<PartyInfo>,
-    /// The scheme that signatures of this run use.
-    pub crypto: Crypto,
+    /// Checks signatures of this run, each once.
+    pub memo: Memo,
     /// Blocks after which a node counts a fact.
     pub confirmations: u64,
     /// The largest reorg that the scenario may cause.
@@ -73,8 +107,81 @@ pub trait Invariant {
     fn observe(&mut self, now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation>;
 }
 
-/// TEMP
-pub fn all(_s: &Setting) -> Vec<Box<dyn Invariant + Send>> { Vec::new() }
+/// One of each invariant, fresh for a run.
+///
+/// I8 is about vouchers and starts with payments; so do the other statements about ledgers with guarantees and virtual channels
+/// (I12 to I18, I30, I40, I41). I26 and I27 compare the adjudicator's model with the contract and I28 is the enforcer: neither
+/// is a check over one run's observations.
+pub fn all(setting: &Setting) -> Vec<Box<dyn Invariant + Send>> {
+    let run = &Arc::new(Run::new(setting));
+    // Recovering a signer costs more than all else together: invariants share the results with the world.
+    let memo = &setting.memo;
+    vec![
+        Box::new(equivocation::NoEquivocation::new(run)),
+        Box::new(durable::DurableBeforeSent::new(run)),
+        Box::new(valid::SignedStatesAreValid::new(run, memo)),
+        Box::new(stale::NoStaleSigning::new(run)),
+        Box::new(equivocation::OneFinalState::new(run)),
+        Box::new(unanimous::SupportIsUnanimous::new(run, memo)),
+        Box::new(stale::SupportedTurnGrows::new(run)),
+        Box::new(stale::NoStaleChallengeSigned::new(run)),
+        Box::new(approved::ApprovedBeforeSigned::new(run)),
+        Box::new(conserved::MoneyIsConserved::new()),
+        Box::new(final_outcome::FinalOutcomeIsLastSupported::new(run)),
+        Box::new(deposits::DepositsAreSafe::new(run)),
+        Box::new(funded::FundedBeforePostfund::new(run)),
+        Box::new(holdings::HoldingsMatchChain::new(run)),
+        Box::new(funded::NoSigningOnVanishedFunds::new(run)),
+        Box::new(cursor::CursorMatchesFacts::new(run)),
+        Box::new(deposits::NoDepositIntoUsedChannel::new(run)),
+        Box::new(answered::ChallengeAnswered::new(run)),
+        Box::new(payout::EntitlementIsPaid::new(run)),
+        Box::new(enforceable::NeverWorseThanEnforceable::new(run)),
+        Box::new(damage::LogIsPrefixClosed::new(run)),
+        Box::new(replay::ReplayEqualsMemory::new(run)),
+        Box::new(replay::ReplayIsDeterministic::new(run)),
+        Box::new(damage::DamageIsNeverSilent::new(run)),
+        Box::new(objectives::ObjectiveTransitions::new(run)),
+        Box::new(duplicates::DuplicatesChangeNothing::new(run)),
+        Box::new(hostile::HostileBytesChangeNothing::new(run, memo)),
+        Box::new(objectives::ObjectiveCompletes::new(run)),
+        Box::new(equivocation::NoForgottenSigning::new(run)),
+    ]
+}
 
-/// TEMP
-pub fn catalogue() -> Vec<(String, String, String)> { Vec::new() }
+/// The names of [`all`], in its order: what scenarios may refer to.
+pub fn names() -> &'static [&'static str] {
+    NAMES
+}
+
+const NAMES: &[&str] = &[
+    "no-equivocation",
+    "durable-before-sent",
+    "signed-states-are-valid",
+    "no-stale-signing",
+    "one-final-state",
+    "support-is-unanimous",
+    "supported-turn-grows",
+    "no-stale-challenge-signed",
+    "approved-before-signed",
+    "money-is-conserved",
+    "final-outcome-is-last-supported",
+    "deposits-are-safe",
+    "funded-before-postfund",
+    "holdings-match-chain",
+    "no-signing-on-vanished-funds",
+    "cursor-matches-facts",
+    "no-deposit-into-used-channel",
+    "challenge-answered",
+    "entitlement-is-paid",
+    "never-worse-than-enforceable",
+    "log-is-prefix-closed",
+    "replay-equals-memory",
+    "replay-is-deterministic",
+    "damage-is-never-silent",
+    "objective-transitions",
+    "duplicates-change-nothing",
+    "hostile-bytes-change-nothing",
+    "objective-completes",
+    "no-forgotten-signing",
+];

@@ -1,45 +1,61 @@
 //! Signature checks remembered by digest over all nodes of a run.
 //!
 //! Every node checks what every other node has signed; in a simulation of two nodes half of the checks, and those of the simulated
-//! contract, ask what was asked before. The memo answers these; it never answers a question that was not asked of the real code.
+//! contract and of the invariants, ask what was asked before. The memo answers these; it never answers a question that was not
+//! asked of the real code.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fairway_core::chain_types::B256;
 use fairway_core::nitro::{Crypto, Recover, Signature};
 use fairway_core::types::Address;
 
-/// A [`Recover`] that asks each question once. Only looked up, never iterated: the map's order cannot reach a run.
+/// A [`Recover`] that asks each question once. Cloning gives another handle to the same memory.
+///
+/// A mutex, because the world and its invariants both ask and neither owns the other; a run has one thread, so nobody waits.
 #[derive(Clone, Debug)]
-pub struct Memo {
+pub struct Memo(Arc<Mutex<Known>>);
+
+/// Only looked up, never iterated: the map's order cannot reach a run.
+type Signers = HashMap<(B256, Signature), Option<Address>, BuildHasherDefault<DefaultHasher>>;
+
+#[derive(Debug)]
+struct Known {
     crypto: Crypto,
-    known: HashMap<(B256, Signature), Option<Address>, BuildHasherDefault<DefaultHasher>>,
+    signers: Signers,
     asked: u64,
 }
 
 impl Memo {
     /// An empty memo over a scheme.
     pub fn new(crypto: Crypto) -> Memo {
-        Memo { crypto, known: HashMap::default(), asked: 0 }
+        Memo(Arc::new(Mutex::new(Known { crypto, signers: HashMap::default(), asked: 0 })))
     }
 
-    /// The scheme.
-    pub fn crypto(&self) -> Crypto {
-        self.crypto
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who signed `hash`, accepting canonical signatures alone.
+    pub fn signer(&self, hash: B256, sig: &Signature) -> Option<Address> {
+        self.clone().recover_strict(hash, sig)
     }
 
     /// How many signatures were really recovered, and how often somebody asked.
     pub fn counts(&self) -> (u64, u64) {
-        (self.known.len() as u64, self.asked)
+        let known = self.known();
+        (known.signers.len() as u64, known.asked)
     }
 }
 
 impl Recover for Memo {
     fn recover(&mut self, hash: B256, sig: &Signature) -> Option<Address> {
-        self.asked += 1;
-        let crypto = &mut self.crypto;
-        *self.known.entry((hash, *sig)).or_insert_with(|| crypto.recover(hash, sig))
+        let mut known = self.known();
+        let Known { crypto, signers, asked } = &mut *known;
+        *asked += 1;
+        *signers.entry((hash, *sig)).or_insert_with(|| crypto.recover(hash, sig))
     }
 }
 
@@ -56,7 +72,7 @@ mod tests {
         let mut memo = Memo::new(Crypto::Real);
         for _ in 0..3 {
             assert_eq!(memo.recover(hash, &sig), Some(key.address()));
-            assert_ne!(memo.recover(other, &sig), Some(key.address()));
+            assert_ne!(memo.clone().recover(other, &sig), Some(key.address()));
         }
         assert_eq!(memo.counts(), (2, 6));
     }

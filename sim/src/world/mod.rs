@@ -200,13 +200,14 @@ impl World {
         }
         chain.fund(Address::ZERO, STRANGER, Amount::ether(1_000_000));
         let cabal = coalition(&parties);
-        let setting = setting(&plan, &parties, options.crypto);
+        let memo = Memo::new(options.crypto);
+        let setting = setting(&plan, &parties, memo.clone());
         let recorder = options.record.then(|| Recorder::new(&setting.parties));
         let mut world = World {
             now: 0,
             chain,
             network: Network::new(plan.network.clone(), &names),
-            memo: Memo::new(options.crypto),
+            memo,
             cabal,
             trace: Trace::default(),
             recorder,
@@ -536,7 +537,7 @@ fn coalition(parties: &[Party]) -> Cabal {
     cabal
 }
 
-fn setting(plan: &Plan, parties: &[Party], crypto: Crypto) -> Setting {
+fn setting(plan: &Plan, parties: &[Party], memo: Memo) -> Setting {
     let reorg_depth_max = plan.faults.iter().filter_map(|f| match &f.what {
         crate::scenario::FaultAction::Reorg { depth, .. } => Some(depth.0),
         _ => None,
@@ -551,7 +552,7 @@ fn setting(plan: &Plan, parties: &[Party], crypto: Crypto) -> Setting {
                 pins: p.pins,
             })
             .collect(),
-        crypto,
+        memo,
         confirmations: plan.chain.confirmations,
         reorg_depth_max: reorg_depth_max.max().unwrap_or(0),
         block_time_s: plan.chain.block_time.most().0.div_ceil(1_000_000_000),

@@ -1,0 +1,239 @@
+//! I43: bytes that are no message of a peer change nothing.
+//!
+//! Whatever a peer makes a node record was said by that peer in a well-formed message that reached the node before, and every
+//! signature in it is valid. Malformed, forged and foreign bytes therefore leave no trace in the log.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use fairway_core::event::{Event, MessageKey, Origin, UpdateId};
+use fairway_core::nitro::{Signature, SignedState};
+use fairway_core::types::{Amount, ChannelId};
+use fairway_core::wire::Wire;
+
+use super::run::Run;
+use super::shares::Shares;
+use super::view::Views;
+use super::{Invariant, Violation};
+use crate::world::memo::Memo;
+use crate::observe::{Observed, PartyId};
+
+/// See [`Invariant::statement`].
+#[derive(Debug)]
+pub(super) struct HostileBytesChangeNothing {
+    run: Arc<Run>,
+    memo: Memo,
+    views: Views,
+    heard: Vec<Heard>,
+}
+
+/// What well-formed messages told one node.
+#[derive(Debug, Default)]
+struct Heard {
+    signatures: BTreeSet<(PartyId, Signature)>,
+    updates: BTreeSet<(PartyId, ChannelId, UpdateId, Amount)>,
+    acks: BTreeSet<(ChannelId, MessageKey)>,
+    /// Channels about which anybody said anything that may approve an objective.
+    about: BTreeSet<ChannelId>,
+    resumed: BTreeSet<ChannelId>,
+}
+
+impl Heard {
+    fn hear(&mut self, from: PartyId, wire: &Wire) {
+        for claim in wire.claims() {
+            self.signatures.extend(claim.sigs.iter().map(|(_, sig)| (from, *sig)));
+        }
+        match wire {
+            Wire::UpdateRequest { channel, id, amount } => {
+                self.updates.insert((from, *channel, *id, *amount));
+            }
+            Wire::Ack { channel, what } => {
+                self.acks.insert((*channel, *what));
+            }
+            Wire::Resume { channel, .. } => {
+                self.resumed.insert(*channel);
+            }
+            Wire::CloseRequest { channel } => {
+                self.about.insert(*channel);
+            }
+            Wire::State(_) | Wire::Rejected { .. } | Wire::ResumeRequest { .. } => {}
+        }
+    }
+}
+
+impl HostileBytesChangeNothing {
+    pub fn new(run: &Arc<Run>, memo: &Memo) -> HostileBytesChangeNothing {
+        HostileBytesChangeNothing {
+            run: Arc::clone(run),
+            memo: memo.clone(),
+            views: Views::new(run),
+            heard: run.each(),
+        }
+    }
+
+    fn check(&mut self, node: PartyId, event: &Event) -> Result<(), Violation> {
+        let heard = &self.heard[node.0];
+        let said = match event {
+            Event::StateReceived { state, from } => {
+                let from = self.run.party(*from);
+                let said =
+                    |sig: &Signature| from.is_some_and(|f| heard.signatures.contains(&(f, *sig)));
+                if state.sigs().values().all(said) {
+                    return self.check_signatures(node, state);
+                }
+                false
+            }
+            Event::UpdateWanted { channel, update } => {
+                let known = self.views.channel(node, *channel);
+                let payer = known.and_then(|c| c.participants.get(usize::from(update.payer)));
+                let payer = payer.and_then(|address| self.run.party(*address));
+                payer == Some(node)
+                    || payer.is_some_and(|p| {
+                        heard.updates.contains(&(p, *channel, update.id, update.amount))
+                    })
+            }
+            Event::MessageAcked { channel, what } => heard.acks.contains(&(*channel, *what)),
+            Event::ChannelWitnessed { channel } => heard.resumed.contains(channel),
+            Event::ObjectiveApproved { id, origin: Origin::Peer, terms } => {
+                // A first state or a final one is a request as well; they are checked where they are recorded.
+                terms.is_some()
+                    || heard.about.contains(&id.channel)
+                    || self.views.channel(node, id.channel).is_some_and(|c| {
+                        !c.pending.is_empty() || c.supported.is_some_and(|s| s.is_final)
+                    })
+            }
+            _ => true,
+        };
+        if said {
+            return Ok(());
+        }
+        let what =
+            format!("{} recorded {}, which no message said", self.run.name(node), event.name());
+        Err(Violation::safety("hostile-bytes-change-nothing", node, event.channel(), what))
+    }
+
+    fn check_signatures(&self, node: PartyId, signed: &SignedState) -> Result<(), Violation> {
+        let state = signed.state();
+        let participant = |index: u8| state.fixed.participants.get(usize::from(index)).copied();
+        let valid = |(index, sig): (&u8, &Signature)| {
+            let signer = self.memo.signer(signed.hash(), sig);
+            signer.is_some() && signer == participant(*index)
+        };
+        if signed.sigs().iter().all(valid) {
+            return Ok(());
+        }
+        let name = self.run.name(node);
+        let what = format!("{name} recorded a forged signature on turn {}", signed.turn());
+        let me = state.fixed.index_of(self.run.address(node)).unwrap_or(usize::MAX);
+        let id = signed.channel();
+        let violation = Violation::safety("hostile-bytes-change-nothing", node, id, what);
+        Err(violation.losing(node, Shares::of(state).of_index(me)))
+    }
+}
+
+impl Invariant for HostileBytesChangeNothing {
+    fn name(&self) -> &'static str {
+        "hostile-bytes-change-nothing"
+    }
+
+    fn catalogue(&self) -> &'static [&'static str] {
+        &["I43"]
+    }
+
+    fn statement(&self) -> &'static str {
+        "what a peer makes a node record was said in a well-formed message of that peer, with valid signatures"
+    }
+
+    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+        match seen {
+            Observed::Delivered { node, from, wire: Some(wire) } if self.run.honest(*node) => {
+                self.heard[node.0].hear(*from, wire);
+            }
+            Observed::Appended { node, events, .. } => {
+                for (_, event) in *events {
+                    self.check(*node, event)?;
+                    self.views.fold(*node, event);
+                }
+            }
+            _ => self.views.follow(seen),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::*;
+    use super::*;
+    use fairway_core::event::{ObjectiveKind, Update};
+    use fairway_core::wire::StateClaim;
+
+    fn wants(payer: u8, amount: u64) -> Event {
+        let update = Update { id: UpdateId(1), payer, amount: ether(amount) };
+        Event::UpdateWanted { channel: channel(), update }
+    }
+
+    fn heard_opening() -> Story {
+        let mut story = Story::of("hostile-bytes-change-nothing");
+        for turn in [0, 1] {
+            story.hears(ALICE, BOB, &said(&state(turn, [5, 5]), BOB)).unwrap();
+        }
+        story.logs(ALICE, opened(ALICE)).unwrap();
+        story
+    }
+
+    #[test]
+    fn what_was_said_is_recorded() {
+        let mut story = heard_opening();
+        let request = Wire::UpdateRequest { channel: channel(), id: UpdateId(1), amount: ether(2) };
+        let ack = Wire::Ack { channel: channel(), what: MessageKey::CloseRequest };
+        let acked = Event::MessageAcked { channel: channel(), what: MessageKey::CloseRequest };
+        story.hears(ALICE, BOB, &request).unwrap();
+        story.hears(ALICE, BOB, &ack).unwrap();
+        story.hears_garbage(ALICE, MALLORY).unwrap();
+        story.logs(ALICE, vec![wants(1, 2), wants(0, 1), acked]).unwrap();
+    }
+
+    #[test]
+    fn what_nobody_said_is_noticed() {
+        let acked = Event::MessageAcked { channel: channel(), what: MessageKey::CloseRequest };
+        let close = Event::ObjectiveApproved {
+            id: objective(ObjectiveKind::DirectDefund),
+            origin: Origin::Peer,
+            terms: None,
+        };
+        for (name, event) in [
+            ("a state", receives(&state(2, [6, 4]), BOB)),
+            ("a request", wants(1, 2)),
+            ("an acknowledgement", acked),
+            ("a wish to close", close),
+            ("what a peer knows", Event::ChannelWitnessed { channel: channel() }),
+        ] {
+            let mut story = heard_opening();
+            story.hears_garbage(ALICE, BOB).unwrap();
+            let violation = story.logs(ALICE, vec![event]).expect_err(name);
+            assert_fires(&violation, "hostile-bytes-change-nothing", ALICE);
+        }
+    }
+
+    #[test]
+    fn what_another_peer_said_does_not_count() {
+        let mut story = heard_opening();
+        story.hears(ALICE, MALLORY, &said(&state(2, [6, 4]), BOB)).unwrap();
+        assert!(story.logs(ALICE, vec![receives(&state(2, [6, 4]), BOB)]).is_err());
+    }
+
+    #[test]
+    fn a_forged_signature_is_noticed() {
+        let next = state(2, [6, 4]);
+        let forged = forged_state(&next, BOB);
+        let sig = *forged.sigs().values().next().unwrap();
+        let mut story = heard_opening();
+        let claim = StateClaim { state: next, sigs: vec![(1, sig)] };
+        story.hears(ALICE, BOB, &Wire::State(claim)).unwrap();
+        let event = Event::StateReceived { state: forged, from: address(BOB) };
+        let violation = story.logs(ALICE, vec![event]).unwrap_err();
+        assert_fires(&violation, "hostile-bytes-change-nothing", ALICE);
+        assert_eq!(violation.loss, Some((ALICE, ether(6))));
+    }
+}

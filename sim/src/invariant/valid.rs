@@ -1,0 +1,229 @@
+//! I3: every signature that an honest node releases is valid, and what it signs may follow what its log holds.
+//!
+//! The rules are those of a direct channel of two, written again from the protocol: 3.0 (turns), 3.1 (the opening), 3.2 (the final
+//! state) and 3.8 (conservation). One is ours: a node signs its own money away only where its own user asked for that payment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fairway_core::event::Event;
+use fairway_core::nitro::{Signature, SignedState};
+use fairway_core::types::TurnNum;
+
+use super::run::{Released, Run, released};
+use super::shares::Shares;
+use super::view::{ChannelView, Views};
+use super::{Invariant, Violation};
+use crate::world::memo::Memo;
+use crate::observe::{Observed, PartyId};
+
+/// See [`Invariant::statement`].
+#[derive(Debug)]
+pub(super) struct SignedStatesAreValid {
+    run: Arc<Run>,
+    memo: Memo,
+    views: Views,
+    /// Signatures that were checked when they left, with the turn that they were on.
+    checked: BTreeMap<Signature, TurnNum>,
+}
+
+impl SignedStatesAreValid {
+    pub fn new(run: &Arc<Run>, memo: &Memo) -> SignedStatesAreValid {
+        SignedStatesAreValid {
+            run: Arc::clone(run),
+            memo: memo.clone(),
+            views: Views::new(run),
+            checked: BTreeMap::new(),
+        }
+    }
+
+    /// The signature is by the party that releases it and over what it stands beside.
+    fn check_signature(&mut self, item: &Released<'_>) -> Result<(), Violation> {
+        let (Some(sig), turn) = (item.sig, item.state.turn) else { return Ok(()) };
+        if self.checked.get(&sig) == Some(&turn) {
+            return Ok(());
+        }
+        let channel = item.state.fixed.channel_id();
+        let signer = self.memo.signer(item.state.hash_in(channel), &sig);
+        if signer != Some(self.run.address(item.by)) {
+            let name = self.run.name(item.by);
+            let what = format!("{name} released a signature on turn {turn} that is not its own");
+            return Err(Violation::safety("signed-states-are-valid", item.by, channel, what));
+        }
+        self.checked.insert(sig, turn);
+        Ok(())
+    }
+
+    fn check_state(&self, node: PartyId, signed: &SignedState) -> Result<(), Violation> {
+        let id = signed.channel();
+        let wrong = |why: &str| {
+            let name = self.run.name(node);
+            let what = format!("{name} signed an invalid state of turn {}: {why}", signed.turn());
+            Violation::safety("signed-states-are-valid", node, id, what)
+        };
+        let Some(channel) = self.views.channel(node, id) else {
+            return Err(wrong("the channel was never agreed on"));
+        };
+        let shares = Shares::of(signed.state());
+        self.check_shape(channel, signed, &shares).map_err(&wrong)?;
+        if signed.turn() <= TurnNum::POSTFUND {
+            let opens = shares == channel.opening && !signed.state().is_final;
+            return if opens { Ok(()) } else { Err(wrong("it is not the agreed opening")) };
+        }
+        let supported = channel.supported.map(|s| s.turn);
+        // A state that everybody has signed meanwhile may be signed again: it is the same one.
+        if channel.supported.is_some_and(|s| s.hash == signed.hash()) {
+            return Ok(());
+        }
+        if supported.and_then(TurnNum::next) != Some(signed.turn()) {
+            return Err(wrong("it does not follow the supported one"));
+        }
+        let (before, after) = (channel.mine(), shares.of_index(channel.me));
+        let given = before.saturating_sub(after);
+        if !given.is_zero() && !channel.wanted.iter().any(|u| u.amount == given) {
+            return Err(wrong("it gives money away that nobody asked to pay").losing(node, given));
+        }
+        Ok(())
+    }
+
+    fn check_shape(
+        &self,
+        channel: &ChannelView,
+        signed: &SignedState,
+        shares: &Shares,
+    ) -> Result<(), &'static str> {
+        let state = signed.state();
+        if state.fixed.participants != channel.participants {
+            return Err("the participants are others");
+        }
+        if state.fixed.challenge_duration != channel.challenge_duration {
+            return Err("the challenge duration is another");
+        }
+        if !state.app_data.is_empty() {
+            return Err("it has application data");
+        }
+        if !shares.canonical || shares.asset != channel.opening.asset {
+            return Err("its outcome is not that of a direct channel");
+        }
+        if shares.total() != channel.opening.total() {
+            return Err("the total changes");
+        }
+        Ok(())
+    }
+}
+
+impl Invariant for SignedStatesAreValid {
+    fn name(&self) -> &'static str {
+        "signed-states-are-valid"
+    }
+
+    fn catalogue(&self) -> &'static [&'static str] {
+        &["I3"]
+    }
+
+    fn statement(&self) -> &'static str {
+        "every state that an honest node signs is well formed, may follow its log, and gives away nothing unasked"
+    }
+
+    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+        match seen {
+            Observed::Appended { node, events, .. } => {
+                for (_, event) in *events {
+                    if let Event::StateSigned { state, .. } = event {
+                        self.check_state(*node, state)?;
+                    }
+                    self.views.fold(*node, event);
+                }
+            }
+            Observed::Sent { .. } => {
+                let run = Arc::clone(&self.run);
+                for item in released(&run, seen) {
+                    self.check_signature(&item)?;
+                }
+            }
+            _ => self.views.follow(seen),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::*;
+    use fairway_core::event::{Event, Update, UpdateId};
+    use fairway_core::nitro::State;
+    use fairway_core::types::Amount;
+    use fairway_core::wire::{StateClaim, Wire};
+
+    fn story() -> Story {
+        let mut story = Story::of("signed-states-are-valid");
+        story.logs(ALICE, opened(ALICE)).unwrap();
+        story
+    }
+
+    fn pays(amount: u64) -> Event {
+        let update = Update { id: UpdateId(1), payer: 0, amount: ether(amount) };
+        Event::UpdateWanted { channel: channel(), update }
+    }
+
+    #[test]
+    fn a_payment_that_was_asked_for_is_signed() {
+        let mut story = story();
+        story.logs(ALICE, vec![pays(1), signs(&state(2, [4, 6]), ALICE)]).unwrap();
+        story.says(ALICE, BOB, &state(2, [4, 6])).unwrap();
+        story.logs(ALICE, vec![receives(&state(2, [4, 6]), BOB)]).unwrap();
+        story.logs(ALICE, vec![signs(&state(3, [5, 5]), ALICE)]).unwrap();
+    }
+
+    #[test]
+    fn a_payment_is_carried_out_once() {
+        let mut story = story();
+        let second = vec![receives(&state(2, [4, 6]), BOB), signs(&state(3, [3, 7]), ALICE)];
+        story.logs(ALICE, vec![pays(1), signs(&state(2, [4, 6]), ALICE)]).unwrap();
+        let violation = story.logs(ALICE, second).unwrap_err();
+        assert_fires(&violation, "signed-states-are-valid", ALICE);
+        assert_eq!(violation.loss, Some((ALICE, ether(1))));
+    }
+
+    #[test]
+    fn invalid_states_are_not_signed() {
+        let other = |change: &dyn Fn(&mut State)| {
+            let mut state = state(2, [5, 5]);
+            change(&mut state);
+            state
+        };
+        for (name, state) in [
+            ("money given away", state(2, [2, 8])),
+            ("a turn left out", state(3, [5, 5])),
+            ("money made", state(2, [5, 6])),
+            ("data", other(&|s| s.app_data = vec![1].into())),
+            ("no outcome", other(&|s| s.outcome.clear())),
+            (
+                "a third",
+                other(&|s| {
+                    let more = s.outcome[0].allocations[0].clone();
+                    s.outcome[0].allocations.push(more);
+                }),
+            ),
+            ("another opening", state(1, [6, 4])),
+            ("an unknown channel", mallorys(2, [5, 5])),
+            ("a guarantee", other(&|s| s.outcome[0].allocations[0].allocation_type = 2)),
+            ("all of it", other(&|s| s.outcome[0].allocations[0].amount = Amount::ZERO)),
+        ] {
+            let who = if state.fixed.participants.contains(&address(ALICE)) { ALICE } else { BOB };
+            let mut story = Story::of("signed-states-are-valid");
+            story.logs(who, opened(ALICE)).unwrap();
+            let violation = story.logs(who, vec![signs(&state, who)]).expect_err(name);
+            assert_fires(&violation, "signed-states-are-valid", who);
+        }
+    }
+
+    #[test]
+    fn a_signature_by_somebody_else_is_noticed() {
+        let next = state(2, [5, 5]);
+        let sig = key(BOB).sign(next.hash());
+        let wire = Wire::State(StateClaim { state: next, sigs: vec![(0, sig)] });
+        let violation = story().sends(ALICE, BOB, &wire).unwrap_err();
+        assert_fires(&violation, "signed-states-are-valid", ALICE);
+    }
+}
