@@ -145,6 +145,16 @@ pub enum Malformed {
     Signatures(#[from] SignedStateError),
 }
 
+impl Malformed {
+    /// A short name for counters.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Malformed::Decode(_) => "decode_failed",
+            Malformed::Signatures(_) => "signature_invalid",
+        }
+    }
+}
+
 /// Parses and checks one input. Pure and order-preserving: inline in the simulator, on a pool in the binary.
 pub fn verify(input: Input, crypto: &mut dyn Recover) -> Verified {
     match input {

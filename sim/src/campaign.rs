@@ -128,7 +128,9 @@ pub struct Tally {
     pub syncs: u64,
     /// Faults that struck, by kind.
     pub faults: IndexMap<String, u64>,
-    /// Hash over all digests in the order of seeds.
+    /// How many runs reached each goal.
+    pub goals: IndexMap<String, u64>,
+    /// All digests in the order of seeds.
     pub digests: Vec<(u64, String)>,
 }
 
@@ -141,6 +143,9 @@ impl Tally {
         self.syncs += report.syncs;
         for (kind, n) in &report.faults_fired {
             *self.faults.entry(kind.clone()).or_default() += n;
+        }
+        for goal in &report.goals {
+            *self.goals.entry(goal.clone()).or_default() += 1;
         }
         self.digests.push((seed, report.digest.clone()));
         if report.verdict.is_pass() {
@@ -160,6 +165,9 @@ impl Tally {
         self.syncs += other.syncs;
         for (kind, n) in other.faults {
             *self.faults.entry(kind).or_default() += n;
+        }
+        for (goal, n) in other.goals {
+            *self.goals.entry(goal).or_default() += n;
         }
         self.digests.extend(other.digests);
         self.failed.extend(other.failed);

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::node::{Decision, Node};
 use super::outbox::{self, Want, Wish};
 use super::policy;
-use crate::channel::{Channel, Phase};
+use crate::channel::{balance_in, Channel, Phase};
 use crate::effect::{Effect, Refusal};
 use crate::event::{
     Event, MessageKey, ObjectiveId, ObjectiveKind, Origin, RecoveryReason, RejectReason, Terms,
@@ -15,7 +15,7 @@ use crate::event::{
 use crate::input::Message;
 use crate::nitro::SignedState;
 use crate::types::{Address, Amount, ChannelId, TurnNum};
-use crate::wire::Wire;
+use crate::wire::{StateClaim, Wire};
 
 impl Node {
     pub(super) fn on_message(&self, peer: Address, message: &Message) -> Result<Decision, Refusal> {
@@ -60,6 +60,9 @@ impl Node {
             return Ok(Decision::answer(ack));
         }
         let mut events = self.evidence(channel, signed);
+        if self.config.mutant("stale-turn-accepted") && self.conflicts(channel, signed) {
+            return Ok(self.sign_again(channel, signed));
+        }
         if self.accepts_anything(signed) {
             events.push(Event::StateReceived { state: signed.clone(), from: peer });
             return Ok(Decision { events, answers: vec![ack], ..Decision::default() });
@@ -78,12 +81,29 @@ impl Node {
         asks.then_some(Event::ObjectiveApproved { id, origin: Origin::Peer, terms: None })
     }
 
-    /// Planted bugs that take what the rules refuse.
+    /// Planted bug: takes whatever final state is offered.
     fn accepts_anything(&self, signed: &SignedState) -> bool {
-        let stale = self.config.mutant("stale-turn-accepted") && !signed.state().is_final;
-        let unchecked = self.config.mutant("sign-final-unchecked") && signed.state().is_final;
         let funded = signed.turn() > TurnNum::POSTFUND;
-        funded && (stale || unchecked)
+        self.config.mutant("sign-final-unchecked") && signed.state().is_final && funded
+    }
+
+    /// Whether we have signed another state of this turn.
+    fn conflicts(&self, channel: &Channel, signed: &SignedState) -> bool {
+        let other = |s: &crate::channel::Signed| s.turn == signed.turn() && s.hash != signed.hash();
+        let mine = channel.my_index();
+        let loses = balance_in(&signed.state().outcome, mine) < channel.balance(mine);
+        channel.signed.as_ref().is_some_and(other) && !loses
+    }
+
+    /// Planted bug: signs a second state of one turn.
+    fn sign_again(&self, channel: &Channel, signed: &SignedState) -> Decision {
+        let (state, hash) = (signed.state().clone(), signed.hash());
+        let sig = self.key.sign(hash);
+        let again = SignedState::by_us(state.clone(), channel.id, hash, channel.me, sig);
+        let claim = StateClaim { state, sigs: vec![(channel.me, sig)] };
+        let answer = Effect::Send { peer: channel.peer, bytes: Wire::State(claim).encode() };
+        let events = vec![Event::StateSigned { state: again, update: None }];
+        Decision { events, answers: vec![answer], ..Decision::default() }
     }
 
     /// A prefund of a channel that we do not know is a request to open it.

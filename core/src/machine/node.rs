@@ -206,6 +206,9 @@ impl Node {
     pub fn handle(&mut self, now: Timestamp, input: Verified) -> Handled {
         let mut handled = Handled::default();
         self.note(now, &input);
+        if let Verified::Dropped { why, .. } = &input {
+            *self.session.dropped.entry(why.code()).or_default() += 1;
+        }
         match self.decide(now, &input) {
             Ok(decision) => self.carry_out(now, decision, &mut handled),
             Err(refusal) => self.refuse(&input, refusal, &mut handled),

@@ -55,9 +55,6 @@ fn may_countersign(cx: &Context<'_>, turn: TurnNum) -> bool {
     if cx.config.mutant("sign-final-unchecked") && proposed.state().is_final {
         return true;
     }
-    if cx.config.mutant("stale-turn-accepted") {
-        return true;
-    }
     let newer = cx.channel.signed.is_none_or(|s| s.turn < turn);
     newer && cx.channel.check_received(proposed).is_ok()
 }

@@ -86,6 +86,9 @@ fn percent(text: &str) -> Result<u64, String> {
     n.ok_or_else(|| "expected a percentage such as 5%".into())
 }
 
+/// Runs after which a goal that was never reached fails the campaign.
+const GOALS_AFTER: u64 = 100;
+
 /// What one scenario came to on one engine.
 struct Done {
     scenario: Scenario,
@@ -182,11 +185,16 @@ fn report_all(args: &RunArgs, done: &mut [Done]) -> Result<BTreeSet<u8>, Stop> {
         }
         match d.scenario.expect() {
             Expect::Pass => {
-                let expected = args.how.mutant.is_none();
                 lines.push(one_line(d));
+                let missed: Vec<&String> = d.scenario.goals().iter().filter(|g| !d.tally.goals.contains_key(*g)).collect();
+                if !missed.is_empty() && d.tally.failed.is_empty() {
+                    let enough = d.tally.runs >= GOALS_AFTER;
+                    let word = if enough { "GOAL MISSED" } else { "not yet reached" };
+                    lines.push(format!("         {word}: {}", missed.iter().map(|g| g.as_str()).collect::<Vec<_>>().join(", ")));
+                    codes.extend(enough.then_some(9));
+                }
                 for (seed, report) in d.tally.failed.iter().take(3) {
                     codes.insert(campaign::exit_code(&report.verdict));
-                    let _ = expected;
                     failure::show(args, &d.scenario, &d.how, *seed, report)?;
                 }
             }

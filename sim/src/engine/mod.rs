@@ -30,6 +30,8 @@ pub struct RunReport {
     pub blocks: u64,
     /// Faults that struck, by kind.
     pub faults_fired: IndexMap<String, u64>,
+    /// Goals of the scenario that were reached.
+    pub goals: Vec<String>,
     /// What each party owns on chain at the end.
     pub balances: Vec<(String, Amount)>,
     /// When the invariant broke: virtual time and step.
@@ -72,6 +74,7 @@ impl RunReport {
             virtual_ns: 0,
             blocks: 0,
             faults_fired: IndexMap::new(),
+            goals: Vec::new(),
             balances: Vec::new(),
             violated_at: None,
             recovered: (0, 0),
@@ -113,6 +116,7 @@ pub fn report(world: &World, verdict: Option<Verdict>) -> RunReport {
         virtual_ns: world.now,
         blocks: world.chain.head().number.0,
         faults_fired: world.fired.iter().map(|(k, n)| fired(k, n)).collect(),
+        goals: world.goals.reached().map(str::to_string).collect(),
         balances: (0..world.parties.len())
             .map(|i| {
                 let party = &world.parties[PartyId(i).0];

@@ -156,6 +156,9 @@ impl Reference {
         if passage.damaged {
             self.push(now, Event::Broken(from, to));
         }
+        if passage.arrives_after.is_empty() {
+            self.world.message_lost();
+        }
         for delay in passage.arrives_after {
             let at = now.saturating_add(delay);
             self.push(at, Event::Frame { from, to, bytes: bytes.clone() });

@@ -119,6 +119,7 @@ pub fn all(setting: &Setting) -> Vec<Box<dyn Invariant + Send>> {
     vec![
         Box::new(equivocation::NoEquivocation::new(run)),
         Box::new(durable::DurableBeforeSent::new(run)),
+        Box::new(final_outcome::FinalOutcomeIsLastSupported::new(run)),
         Box::new(valid::SignedStatesAreValid::new(run, memo)),
         Box::new(stale::NoStaleSigning::new(run)),
         Box::new(equivocation::OneFinalState::new(run)),
@@ -127,7 +128,6 @@ pub fn all(setting: &Setting) -> Vec<Box<dyn Invariant + Send>> {
         Box::new(stale::NoStaleChallengeSigned::new(run)),
         Box::new(approved::ApprovedBeforeSigned::new(run)),
         Box::new(conserved::MoneyIsConserved::new()),
-        Box::new(final_outcome::FinalOutcomeIsLastSupported::new(run)),
         Box::new(deposits::DepositsAreSafe::new(run)),
         Box::new(funded::FundedBeforePostfund::new(run)),
         Box::new(holdings::HoldingsMatchChain::new(run)),
@@ -157,6 +157,7 @@ pub fn names() -> &'static [&'static str] {
 const NAMES: &[&str] = &[
     "no-equivocation",
     "durable-before-sent",
+    "final-outcome-is-last-supported",
     "signed-states-are-valid",
     "no-stale-signing",
     "one-final-state",
@@ -165,7 +166,6 @@ const NAMES: &[&str] = &[
     "no-stale-challenge-signed",
     "approved-before-signed",
     "money-is-conserved",
-    "final-outcome-is-last-supported",
     "deposits-are-safe",
     "funded-before-postfund",
     "holdings-match-chain",

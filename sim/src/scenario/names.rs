@@ -1,21 +1,7 @@
 //! The names that scenarios may use for things defined elsewhere, and suggestions for misspelt ones.
 
 /// Events of a node's log that a fault can wait for.
-pub const EVENT_NAMES: &[&str] = &[
-    "ObjectiveApproved",
-    "ObjectiveRejected",
-    "ObjectiveCompleted",
-    "StateSigned",
-    "StateReceived",
-    "DepositWanted",
-    "TxWanted",
-    "BlockAdded",
-    "BlocksReverted",
-    "MessageAcked",
-    "UpdateWanted",
-    "RecoveryEntered",
-    "RecoveryEnded",
-];
+pub use fairway_core::event::EVENT_NAMES;
 
 /// Goals: what a campaign must have seen at least once. Judged over all its runs; one never reached fails it.
 pub const GOAL_NAMES: &[&str] = &[

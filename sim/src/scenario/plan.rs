@@ -48,6 +48,8 @@ pub struct Plan {
     pub network: PlannedNetwork,
     /// How long a sync takes, drawn for each.
     pub sync_latency: Dist<Nanos>,
+    /// How long a node waits for a silent peer before it acts alone.
+    pub patience: Nanos,
     /// The workload, in the order of the file.
     pub ops: Vec<PlannedOp>,
     /// The faults that exist in this run, in the order of the file.

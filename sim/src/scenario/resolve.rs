@@ -64,6 +64,7 @@ impl Scenario {
                 duplicate: topology.network.duplicate,
             },
             sync_latency: topology.disk.sync_latency.clone(),
+            patience: topology.patience,
             ops,
             faults,
             absent,

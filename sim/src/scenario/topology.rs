@@ -29,6 +29,13 @@ pub struct Topology {
     /// Every disk, outside the faults that touch it.
     #[serde(default)]
     pub disk: Disk,
+    /// How long a node waits for a silent peer before it acts alone.
+    #[serde(default = "patience")]
+    pub patience: Nanos,
+}
+
+fn patience() -> Nanos {
+    Nanos::secs(60)
 }
 
 /// `[topology.party.<name>]`.
@@ -82,6 +89,8 @@ pub enum Strategy {
     ForgedSignatures,
     /// Challenges on chain with a state that is not the latest.
     StaleChallenge,
+    /// Signs two different states for one turn.
+    Equivocate,
 }
 
 impl Strategy {
@@ -93,6 +102,7 @@ impl Strategy {
             Strategy::AlteredFinal => "altered_final",
             Strategy::ForgedSignatures => "forged_signatures",
             Strategy::StaleChallenge => "stale_challenge",
+            Strategy::Equivocate => "equivocate",
         }
     }
 
@@ -104,6 +114,7 @@ impl Strategy {
             Strategy::AlteredFinal => "proposes a final state that pays itself more",
             Strategy::ForgedSignatures => "sends states with forged signatures",
             Strategy::StaleChallenge => "challenges on chain with an old state",
+            Strategy::Equivocate => "signs two different states for one turn",
         }
     }
 }

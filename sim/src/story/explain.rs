@@ -3,12 +3,12 @@
 //! The scene, the faults, what the parties did about the same channel and turn shortly before, the broken property, the money. Which
 //! lines matter is a score over what the violation names; a reader who wants more opens the page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_core::types::TurnNum;
 use serde::{Deserialize, Serialize};
 
-use super::{Line, LineKind, Names};
+use super::{Fate, Lane, Line, LineKind, Names, fates};
 use crate::invariant::{Kind, Violation};
 use crate::observe::PartyId;
 
@@ -20,6 +20,9 @@ const EVENTS_MAX: usize = SENTENCES_MAX - 3;
 
 /// Faults among the events.
 const FAULTS_MAX: usize = 3;
+
+/// Events of one kind at one party that are about none of the turns that the violation names.
+const ALIKE_MAX: usize = 2;
 
 /// One sentence, with the line that it tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,17 +52,14 @@ pub fn explain_steps(
 ) -> Vec<Sentence> {
     let mut story = Vec::with_capacity(SENTENCES_MAX);
     story.extend(first_sentence(scenario_story).map(|text| Sentence { text, line: None }));
-    let several = names.channels.len() > 1;
-    for (at, times) in chosen(lines, violation) {
+    let several = names.channels.len() > 1 && violation.channel.is_none();
+    let fates = fates(lines);
+    for (at, times) in chosen(lines, &fates, violation) {
         let line = &lines[at];
         let mut text = format!("At {}, {}", clock(line.at_ns), clause(line, names));
-        if line.never_arrived() {
-            let never = if line.kind == LineKind::Submit {
-                "it is never mined"
-            } else {
-                "it never arrives"
-            };
-            text.push_str(&format!("; {never}"));
+        if fates[at] == Fate::Lost {
+            let tx = line.kind == LineKind::Submit;
+            text.push_str(if tx { "; it is never mined" } else { "; it never arrives" });
         }
         if times > 1 {
             text.push_str(&format!(" (the last of {times} times)"));
@@ -80,8 +80,8 @@ pub fn explain_steps(
 }
 
 /// The lines to tell, in order, with the number of times that the same was told up to there.
-fn chosen(lines: &[Line], violation: &Violation) -> Vec<(usize, usize)> {
-    let turn = turn_in(&violation.what);
+fn chosen(lines: &[Line], fates: &[Fate], violation: &Violation) -> Vec<(usize, usize)> {
+    let turns = turns_in(&violation.what);
     let concerned = [violation.by, violation.loss.map(|(who, _)| who)];
     // Of what happened again and again the last time counts.
     let mut last = BTreeMap::<(&str, LineKind), (usize, usize)>::new();
@@ -91,37 +91,56 @@ fn chosen(lines: &[Line], violation: &Violation) -> Vec<(usize, usize)> {
     }
     let mut scored: Vec<(u64, usize, usize)> = last
         .into_values()
+        .filter(|(at, _)| !told_by_a_fault(lines, *at))
         .filter_map(|(at, times)| {
-            let score = score(&lines[at], violation, turn, concerned)?;
-            // Nearer to the end is nearer to the cause: the whole run is worth as much as the right channel.
-            let recency = (400 * at / lines.len().max(1)) as u64;
+            let score = score(&lines[at], fates[at], violation, &turns, concerned)?;
+            // Nearer to the end is nearer to the cause.
+            let recency = (300 * at / lines.len().max(1)) as u64;
             Some((score * 100 + recency, at, times))
         })
         .collect();
     scored.sort_by_key(|(score, at, _)| (std::cmp::Reverse(*score), std::cmp::Reverse(*at)));
+    // Seven payments in a row explain less than one payment, a message and a transaction; no fault explains least.
+    let mut alike = BTreeMap::<(LineKind, Lane), usize>::new();
     let mut faults = 0;
     scored.retain(|(_, at, _)| {
-        faults += usize::from(lines[*at].kind.is_fault());
-        !lines[*at].kind.is_fault() || faults <= FAULTS_MAX
+        let line = &lines[*at];
+        if line.kind.is_fault() {
+            faults += 1;
+            return faults <= FAULTS_MAX;
+        }
+        let named = line.turn.is_some_and(|t| turns.contains(&t));
+        let count = alike.entry((line.kind, line.lane)).or_default();
+        *count += 1;
+        named || *count <= ALIKE_MAX
     });
+    scored.sort_by_key(|(_, at, _)| !lines[*at].kind.is_fault());
     scored.truncate(EVENTS_MAX);
     let mut told: Vec<(usize, usize)> = scored.into_iter().map(|(_, at, n)| (at, n)).collect();
     told.sort_unstable();
     told
 }
 
+/// A fault that kills a node is observed twice, as the plan's element and as the death.
+fn told_by_a_fault(lines: &[Line], at: usize) -> bool {
+    let line = &lines[at];
+    let same = |l: &Line| l.kind == LineKind::Fault && l.lane == line.lane && l.at_ns == line.at_ns;
+    line.kind == LineKind::Crash && lines[..at].iter().rev().take(2).any(same)
+}
+
 /// How much a line has to do with the violation; `None` when it cannot.
 fn score(
     line: &Line,
+    fate: Fate,
     violation: &Violation,
-    turn: Option<TurnNum>,
+    turns: &BTreeSet<TurnNum>,
     concerned: [Option<PartyId>; 2],
 ) -> Option<u64> {
     let base = match line.kind {
         LineKind::Fault | LineKind::Crash | LineKind::Stop | LineKind::Reorg => 8,
         LineKind::Restart => 6,
-        LineKind::Reverted | LineKind::Submit | LineKind::Mined => 5,
-        LineKind::Sign => 5,
+        LineKind::Reverted | LineKind::Mined => 8,
+        LineKind::Sign | LineKind::Submit => 5,
         LineKind::Message if line.to.is_some() => 4,
         LineKind::Objective => 3,
         LineKind::Receive | LineKind::Notice | LineKind::Refusal => 2,
@@ -138,17 +157,18 @@ fn score(
         (Some(_), Some(_)) => 4,
         (Some(_), None) | (None, _) => 0,
     };
-    let same_turn = turn.is_some() && line.turn == turn;
+    let named = line.turn.is_some_and(|t| turns.contains(&t));
     let party = concerned.into_iter().flatten().any(|who| line.touches(who));
-    let lost = line.never_arrived();
-    Some(base + channel + 4 * u64::from(same_turn) + 3 * u64::from(party) + u64::from(lost))
+    let lost = fate == Fate::Lost;
+    Some(base + channel + 5 * u64::from(named) + 2 * u64::from(party) + u64::from(lost))
 }
 
-/// The turn that a violation's sentence speaks of.
-fn turn_in(what: &str) -> Option<TurnNum> {
-    let mut words = what.split(|c: char| !c.is_ascii_alphanumeric());
-    words.find(|w| w.eq_ignore_ascii_case("turn"))?;
-    words.next()?.parse().ok().and_then(TurnNum::new)
+/// The turns that a violation's sentence speaks of.
+fn turns_in(what: &str) -> BTreeSet<TurnNum> {
+    let words: Vec<&str> =
+        what.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    let pairs = words.windows(2).filter(|w| w[0].eq_ignore_ascii_case("turn"));
+    pairs.filter_map(|w| w[1].parse().ok().and_then(TurnNum::new)).collect()
 }
 
 fn first_sentence(story: &str) -> Option<String> {
@@ -190,10 +210,9 @@ pub(super) fn clock(ns: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Recorder;
     use super::super::testkit::*;
-    use super::super::{Lane, Recorder};
     use super::*;
-    use fairway_core::types::Amount;
 
     #[test]
     fn a_forgotten_signature_is_told_from_the_power_loss_to_the_money() {
@@ -212,7 +231,8 @@ mod tests {
             let what = format!("alice loses power for the {n}th time");
             recorder.record(n * 1_000_000, &fault(&what));
             let text = format!("Alice signs turn {n}");
-            let line = Line::new(n * 1_000_000, LineKind::Sign, Lane::Party(PartyId(0)), text);
+            let mut line = Line::new(n * 1_000_000, LineKind::Sign, Lane::Party(PartyId(0)), text);
+            line.turn = TurnNum::new(5);
             recorder.push_for_test(line);
         }
         let story = explain(STORY, recorder.lines(), &violation(), recorder.names());
@@ -240,10 +260,13 @@ mod tests {
             .into();
         lines[0].channel = Some(channel());
         lines[1].channel = Some(Default::default());
-        let violation = Violation { loss: Some((PartyId(1), Amount::wei(1))), ..violation() };
-        let story = explain("", &lines, &violation, &names);
-        assert_eq!(story[0], "At 0 s, Alice signs turn 5, in channel Alice–Bob.");
+        let story = explain("", &lines, &violation(), &names);
+        assert_eq!(story[0], "At 0 s, Alice signs turn 5.");
         assert!(!story.iter().any(|s| s.contains("turn 6")));
+        let everywhere = Violation { channel: None, ..violation() };
+        let story = explain("", &lines, &everywhere, &names);
+        assert_eq!(story[0], "At 0 s, Alice signs turn 5, in channel Alice–Bob.");
+        assert!(story[1].contains("turn 6"));
     }
 
     #[test]
@@ -259,8 +282,9 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_found_in_a_sentence() {
-        assert_eq!(turn_in("Alice signed turn 5 twice"), TurnNum::new(5));
-        assert_eq!(turn_in("no return 5"), None);
+    fn turns_are_found_in_a_sentence() {
+        let turns = |what| turns_in(what).into_iter().map(TurnNum::get).collect::<Vec<_>>();
+        assert_eq!(turns("Alice signed turn 5 twice, after turn 7"), [5, 7]);
+        assert!(turns("no return 5; it is her turn").is_empty());
     }
 }

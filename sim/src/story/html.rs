@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use fairway_core::types::{Amount, ChannelId};
 use serde_json::{Value, json};
 
-use super::{ChainState, Lane, LineKind, PartyState, Recording, Sentence, StateAt, Up};
+use super::{
+    ChainState, Fate, Lane, LineKind, PartyState, Recording, Sentence, StateAt, Up, fates,
+};
 
 /// What a page tells.
 #[derive(Clone, Debug)]
@@ -62,9 +64,11 @@ pub fn html(run: &HtmlRun<'_>) -> String {
         .iter()
         .map(|(name, value)| minijinja::context! { name => *name, value => value.as_str() })
         .collect();
+    // The scene stands above the explanation already.
     let explanation: Vec<_> = run
         .explanation
         .iter()
+        .filter(|s| s.line.is_some() || paragraphs.is_empty())
         .map(|s| minijinja::context! { text => s.text.as_str(), line => s.line })
         .collect();
     let template = environment.get_template("run.html").expect("it was just added");
@@ -111,10 +115,11 @@ fn data(run: &HtmlRun<'_>) -> Value {
     let lines: Vec<Value> = recording
         .lines
         .iter()
-        .map(|l| {
+        .zip(fates(&recording.lines))
+        .map(|(l, fate)| {
             json!({
                 "t": l.at_ns, "k": l.kind.name(), "a": lane(l.lane), "b": l.to.map(lane),
-                "s": l.sent_in, "n": l.arrived, "x": l.text,
+                "s": l.sent_in, "n": l.arrived, "lost": u8::from(fate == Fate::Lost), "x": l.text,
                 "c": l.channel.and_then(|c| order.get(&c)),
             })
         })
@@ -206,7 +211,7 @@ mod tests {
 
     fn page(title: &str, extra: Option<Line>) -> String {
         let (mut recorder, violation) = (recorded_run(), violation());
-        for line in extra {
+        if let Some(line) = extra {
             recorder.push_for_test(line);
         }
         recorder.violated(3_500_000_000, &violation);

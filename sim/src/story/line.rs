@@ -90,15 +90,49 @@ impl Line {
         }
     }
 
-    /// Whether something left here and reached nobody, as far as the recording goes.
-    pub fn never_arrived(&self) -> bool {
-        self.to.is_some() && self.sent_in.is_none() && self.arrived == 0
-    }
-
     /// Whether the line happens at this party, or is addressed to it.
     pub fn touches(&self, party: PartyId) -> bool {
         self.lane == Lane::Party(party) || self.to == Some(Lane::Party(party))
     }
+}
+
+/// What became of a line that went somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is not of the sort that goes anywhere.
+    Stays,
+    /// It arrived, or was mined.
+    Arrives,
+    /// The recording ends too early to tell.
+    UnderWay,
+    /// It reached nobody.
+    Lost,
+}
+
+/// The fates of all lines of a recording, or of its beginning.
+///
+/// Something counts as lost when everything else of its sort that arrived took less time than was left to it.
+pub fn fates(lines: &[Line]) -> Vec<Fate> {
+    let end_ns = lines.last().map_or(0, |l| l.at_ns);
+    let longest_ns = |is_tx: bool| {
+        let took = |l: &Line| {
+            let sent = lines.get(l.sent_in?)?;
+            let same = (sent.kind == LineKind::Submit) == is_tx;
+            same.then(|| l.at_ns.saturating_sub(sent.at_ns))
+        };
+        lines.iter().filter_map(took).max().unwrap_or(0)
+    };
+    let [message_ns, tx_ns] = [longest_ns(false), longest_ns(true)];
+    let fate = |line: &Line| {
+        let limit = if line.kind == LineKind::Submit { tx_ns } else { message_ns };
+        match line.to {
+            None => Fate::Stays,
+            Some(_) if line.arrived > 0 => Fate::Arrives,
+            Some(_) if line.at_ns.saturating_add(limit) < end_ns => Fate::Lost,
+            Some(_) => Fate::UnderWay,
+        }
+    };
+    lines.iter().map(fate).collect()
 }
 
 /// Where something happens.
@@ -225,6 +259,18 @@ mod tests {
         for kind in LineKind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }
+    }
+
+    /// Alice's first message takes 30 ns, the second never arrives, the third has only 20 ns left.
+    #[test]
+    fn what_had_time_enough_to_arrive_and_did_not_is_lost() {
+        let alice = Lane::Party(PartyId(0));
+        let at = |ns| Line::new(ns, LineKind::Message, alice, "");
+        let sent = |ns| Line { to: Some(Lane::Party(PartyId(1))), ..at(ns) };
+        let arrived = Line { arrived: 1, ..sent(0) };
+        let lines = [arrived, sent(10), Line { sent_in: Some(0), ..at(30) }, sent(50), at(70)];
+        let expected = [Fate::Arrives, Fate::Lost, Fate::Stays, Fate::UnderWay, Fate::Stays];
+        assert_eq!(fates(&lines), expected);
     }
 
     #[test]

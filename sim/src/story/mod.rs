@@ -17,12 +17,10 @@ mod snapshot;
 #[cfg(test)]
 mod testkit;
 mod words;
-#[cfg(test)]
-mod dump;
 
 pub use explain::{SENTENCES_MAX, Sentence, explain, explain_steps};
 pub use html::{HtmlRun, Verdict, html};
-pub use line::{Lane, Line, LineKind, Recording};
+pub use line::{Fate, Lane, Line, LineKind, Recording, fates};
 pub use names::{Names, PartyName};
 pub use recorder::Recorder;
 pub use snapshot::{ChainState, ChannelOnChain, ChannelState, PartyState, Snapshot, StateAt, Up};

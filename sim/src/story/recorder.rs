@@ -25,11 +25,14 @@ pub struct Recorder {
     parties: BTreeMap<PartyId, PartyState>,
     chain: Option<ChainState>,
     /// Lines of messages by sender, addressee and content, oldest first.
-    under_way: BTreeMap<(PartyId, PartyId, Option<Vec<u8>>), Vec<usize>>,
+    under_way: BTreeMap<Content, Vec<usize>>,
     /// Lines of submitted transactions.
     submitted: Vec<(PartyId, Call, usize)>,
     head: BlockNum,
 }
+
+/// A message's sender, addressee and bytes; no bytes for what is no message.
+type Content = (PartyId, PartyId, Option<Vec<u8>>);
 
 impl Recorder {
     /// A recorder of a run of these parties.
@@ -117,8 +120,9 @@ impl Recorder {
             Observed::Restarted { node, log, state, may_have_forgotten } => {
                 let who = self.names.party(*node);
                 let doubt = if *may_have_forgotten { "; some may be missing" } else { "" };
-                let text =
-                    format!("{who} starts again with {} events in its log{doubt}", log.len());
+                let events = if log.len() == 1 { "event" } else { "events" };
+                let held = format!("{} {events} in its log{doubt}", log.len());
+                let text = format!("{who} starts again with {held}");
                 self.at(now_ns, LineKind::Restart, *node, text);
                 let refused = self.parties.get(node).map_or(0, |p| p.refused);
                 self.party_state(now_ns, *node, PartyState::of(state, state.lsn(), refused));
@@ -350,15 +354,17 @@ fn wire_kind(wire: Option<&Wire>) -> LineKind {
 #[cfg(test)]
 mod tests {
     use super::super::testkit::*;
+    use super::super::{Fate, fates};
     use super::*;
     use std::fmt::Write;
 
     #[test]
     fn a_run_reads_like_a_story() {
         let mut text = String::new();
-        for line in recorded_run().lines() {
+        let recorder = recorded_run();
+        for (line, fate) in recorder.lines().iter().zip(fates(recorder.lines())) {
             let at = super::super::explain::clock(line.at_ns);
-            let lost = if line.never_arrived() { " [never arrives]" } else { "" };
+            let lost = if fate == Fate::Lost { " [lost]" } else { "" };
             writeln!(text, "{at:>8}  {:<9} {}{lost}", line.kind.name(), line.text).unwrap();
         }
         insta::assert_snapshot!(text);

@@ -45,12 +45,9 @@ impl Names {
             Event::StateSigned { state, .. } => {
                 format!("{who} signs {}", self.state(state.state()))
             }
-            Event::StateReceived { state, from } => {
-                let known = turn_name(state.state());
-                format!(
-                    "{who} logs {known} as signed by {}",
-                    self.signers(state.state(), state.sigs().keys(), *from)
-                )
+            Event::StateReceived { state, .. } => {
+                let signers = self.signers(state.state(), state.sigs().keys());
+                format!("{who} logs {} as signed by {signers}", turn_name(state.state()))
             }
             Event::DepositWanted { held_before, amount, .. } => {
                 format!("{who} decides to deposit {amount} on top of {held_before}")
@@ -97,15 +94,11 @@ impl Names {
         }
     }
 
-    fn signers<'a>(
-        &self,
-        state: &State,
-        indices: impl Iterator<Item = &'a u8>,
-        from: Address,
-    ) -> String {
+    /// The participants at these indices.
+    fn signers<'a>(&self, state: &State, indices: impl Iterator<Item = &'a u8>) -> String {
         let name = |i: &u8| {
             let who = state.fixed.participants.get(usize::from(*i));
-            who.map_or_else(|| self.of(from), |who| self.of(*who))
+            who.map_or_else(|| format!("participant {i}"), |who| self.of(*who))
         };
         let names: Vec<String> = indices.map(name).collect();
         if names.is_empty() { "nobody".into() } else { names.join(" and ") }
@@ -116,7 +109,10 @@ impl Names {
         match wire {
             None => format!("{from} sends {to} {bytes} bytes that are no message"),
             Some(Wire::State(claim)) => {
-                format!("{from} sends {to} {}", self.claim(claim))
+                let signers = self.signers(&claim.state, claim.sigs.iter().map(|(i, _)| i));
+                let signed =
+                    if signers == from { String::new() } else { format!(", signed by {signers}") };
+                format!("{from} sends {to} {}{signed}", self.state(&claim.state))
             }
             Some(Wire::UpdateRequest { amount, .. }) => {
                 format!("{from} asks {to} to propose a payment of {amount}")
@@ -144,11 +140,6 @@ impl Names {
                 format!("{from} tells {to} what it knows: {known}")
             }
         }
-    }
-
-    fn claim(&self, claim: &StateClaim) -> String {
-        let signers = self.signers(&claim.state, claim.sigs.iter().map(|(i, _)| i), Address::ZERO);
-        format!("{}, signed by {signers}", self.state(&claim.state))
     }
 
     /// A transaction as a noun: `deposit of 5 ETH`.

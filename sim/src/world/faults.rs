@@ -81,6 +81,9 @@ impl World {
             }
             FaultAction::Step { party, by } => {
                 self.with_party(party, |w, p| w.parties[p.0].clock.step(by.0));
+                if by.0 < 0 {
+                    self.goals.reach("clock-went-back");
+                }
             }
             FaultAction::Freeze { party, lasts } => self.with_party(party, |w, p| {
                 let until = w.now.saturating_add(lasts.0);
@@ -353,6 +356,7 @@ impl World {
         if self.violation.is_some() {
             return;
         }
+        self.goals_at_the_end();
         let honest: Vec<_> =
             nodes.iter().filter(|(id, _)| self.parties[id.0].strategy.is_none()).copied().collect();
         let World { now, trace, recorder, invariants, violation, chain, .. } = self;

@@ -2,7 +2,7 @@
 
 use fairway_core::driver::{Driver, OpenError, Step};
 use fairway_core::effect::Effect;
-use fairway_core::log::{FileRepair, FileWrite, SyncSet};
+use fairway_core::log::{FileRepair, FileWrite, Finding, SyncSet};
 use fairway_core::machine::NodeState;
 use fairway_core::types::Lsn;
 use fairway_core::wire::Wire;
@@ -37,6 +37,11 @@ impl World {
             Ok(driver) => {
                 party.up = true;
                 party.stopped = None;
+                let mended = |f: &Finding| matches!(f, Finding::TornTail { .. } | Finding::Adopted { .. });
+                if driver.findings().iter().any(mended) {
+                    self.goals.reach("torn-tail-cut");
+                }
+                let party = &mut self.parties[id.0];
                 let first = party.incarnation == 1;
                 if !first && party.strategy.is_none() {
                     let log = party.log_on_disk();
@@ -89,6 +94,7 @@ impl World {
 
     /// A disk operation failed: the node stops at once, and its supervisor starts it again a little later.
     pub fn disk_failed(&mut self, id: PartyId, _error: &DiskError) {
+        self.goals.reach("fail-stop");
         self.kill(id);
         self.after(RESTART_NS, Timer::Start(id));
     }
@@ -205,6 +211,7 @@ impl World {
                 self.submitted(id, tx);
             }
             Effect::FetchBlocks { from } => {
+                self.goals.fetch(id, from);
                 let incarnation = self.parties[id.0].incarnation;
                 let delay = self.rpc_latency(id);
                 self.after(delay, Timer::Fetch { party: id, incarnation, from });
@@ -218,6 +225,11 @@ impl World {
             Effect::Notify(notice) => self.observe(&Observed::Notified { node: id, notice: &notice }),
             Effect::Connect { .. } => {}
         }
+    }
+
+    /// The network swallowed a message.
+    pub fn message_lost(&mut self) {
+        self.goals.reach("message-lost");
     }
 
     /// A frame arrived at a running party. Says whether its node gets to see it.

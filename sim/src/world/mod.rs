@@ -6,6 +6,7 @@
 
 pub mod chain;
 pub mod faults;
+pub mod goals;
 pub mod hooks;
 pub mod memo;
 pub mod network;
@@ -22,6 +23,7 @@ use fairway_core::types::{Address, Amount, BlockNum, ChainTime, ChannelId};
 use indexmap::IndexMap;
 
 use self::chain::{ChainSim, Endpoint};
+use self::goals::Goals;
 use self::memo::Memo;
 use self::network::Network;
 use self::party::{EPOCH_MS, Party, PartyClock};
@@ -147,7 +149,7 @@ pub struct World {
     /// How often each fault struck.
     pub fired: IndexMap<FaultKind, u64>,
     /// Goals that were reached.
-    pub goals: BTreeMap<&'static str, u64>,
+    pub goals: Goals,
     options: Options,
     setting: Setting,
     invariants: Vec<Box<dyn Invariant + Send>>,
@@ -216,7 +218,7 @@ impl World {
             steps: 0,
             steps_of: vec![0; parties.len()],
             fired: IndexMap::new(),
-            goals: BTreeMap::new(),
+            goals: Goals::new(&plan.goals),
             invariants: invariant::all(&setting),
             setting,
             options,
@@ -340,6 +342,7 @@ impl World {
 
     /// Shows one observation to everything that watches.
     pub(crate) fn observe(&mut self, seen: &Observed<'_>) {
+        self.goals.observe(seen);
         watch(
             self.now,
             seen,
@@ -513,7 +516,7 @@ fn make_party(
         name: planned.name.clone(),
         pins: pins(key.address()),
         key,
-        config: party::config(mutant, u32::try_from(challenge_min).unwrap_or(u32::MAX)),
+        config: party::config(mutant, u32::try_from(challenge_min).unwrap_or(u32::MAX), plan.patience),
         disk: Disk::default(),
         strategy,
         up: false,

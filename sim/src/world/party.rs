@@ -14,7 +14,7 @@ use super::chain::Endpoint;
 use crate::byzantine::Strategy;
 use crate::disk::{Disk, Image};
 use crate::observe::PartyId;
-use crate::scenario::PlannedClock;
+use crate::scenario::{Nanos, PlannedClock};
 
 /// Where every run's clocks begin: milliseconds since the Unix epoch.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
@@ -128,7 +128,7 @@ pub fn events_written(writes: &[FileWrite]) -> Option<(Lsn, Vec<(Timestamp, Even
 }
 
 /// Settings for simulated nodes: real rules, short pauses.
-pub fn config(mutant: Option<&'static str>, challenge_min: u32) -> Config {
+pub fn config(mutant: Option<&'static str>, challenge_min: u32, patience: Nanos) -> Config {
     Config {
         policy: Policy {
             our_deposit_max: Amount::ether(1_000_000),
@@ -140,7 +140,7 @@ pub fn config(mutant: Option<&'static str>, challenge_min: u32) -> Config {
         resend_max_ms: 8_000,
         tx_resend_ms: 6_000,
         poll_ms: 2_000,
-        silence_ms: 60_000,
+        silence_ms: patience.0 / 1_000_000,
         conclude_after_ms: 20_000,
         mutant,
         ..Config::default()
