@@ -1,4 +1,4 @@
-//! Gives the simulator its build id, the git commit for printing, and the embedded scenarios.
+//! Gives the simulator its build id, the place of its sources, and the embedded scenarios.
 //!
 //! The build id answers one question: would the same seed give the same run? So it covers whatever the
 //! compiler sees of our own code and its dependencies' versions, and not the commit: committing a report
@@ -16,7 +16,7 @@ fn main() {
     let root = manifest.parent().expect("sim stands in the workspace root").to_path_buf();
     println!("cargo::rustc-env=FAIRWAY_BUILD_ID={}", build_id(&root));
     println!("cargo::rustc-env=FAIRWAY_CORE_ID={}", core_id(&root));
-    println!("cargo::rustc-env=FAIRWAY_COMMIT={}", commit(&root).unwrap_or_default());
+    println!("cargo::rustc-env=FAIRWAY_ROOT={}", root.display());
     let table = PathBuf::from(env("OUT_DIR")).join("scenarios.rs");
     fs::write(&table, scenario_table(&root.join("scenarios"))).expect("OUT_DIR is writable");
 }
@@ -71,16 +71,6 @@ fn add(hasher: &mut blake3::Hasher, name: &str, bytes: &[u8]) {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
-}
-
-/// The commit, when this is a git checkout and git is there.
-fn commit(root: &Path) -> Option<String> {
-    let log = run("git", &["rev-parse", "--git-path", "logs/HEAD"], root)?;
-    let log = root.join(log.trim());
-    if log.exists() {
-        println!("cargo::rerun-if-changed={}", log.display());
-    }
-    Some(run("git", &["rev-parse", "HEAD"], root)?.trim().to_string())
 }
 
 /// A program's output, or nothing when it is missing or fails.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::chain_types::{BlockRef, IndexedLog};
 use crate::nitro::outcome::Outcome;
 use crate::nitro::{Log, State};
-use crate::types::{Amount, BlockNum, ChainTime, ChannelId, TurnNum};
+use crate::types::{Address, Amount, BlockNum, ChainTime, ChannelId, TurnNum};
 
 /// Blocks below the confirmed ones that can still be taken back in good order. A deeper reorg stops the node.
 pub const REORG_BLOCKS_MAX: u64 = 64;
@@ -33,6 +33,8 @@ pub struct ChainView {
 /// One channel's facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Watched {
+    /// What the channel holds; deposits of other tokens are worth nothing to it.
+    asset: Address,
     /// Fold of the facts that are too deep to be taken back.
     base: OnChain,
     /// The others, oldest first.
@@ -164,11 +166,7 @@ impl OnChain {
 }
 
 /// Earlier entries are paid first; an entry that is not indexed still reserves its share.
-fn pay(
-    allocations: &mut [crate::nitro::Allocation],
-    held: Amount,
-    indices: &[usize],
-) -> Amount {
+fn pay(allocations: &mut [crate::nitro::Allocation], held: Amount, indices: &[usize]) -> Amount {
     let (mut surplus, mut paid) = (held, Amount::ZERO);
     for (i, allocation) in allocations.iter_mut().enumerate() {
         let affords = allocation.amount.min(surplus);
@@ -214,9 +212,9 @@ impl ChainView {
         self.confirmed_at
     }
 
-    /// Starts watching a channel.
-    pub(crate) fn watch(&mut self, channel: ChannelId) {
-        self.channels.entry(channel).or_default();
+    /// Starts watching a channel that holds `asset`.
+    pub(crate) fn watch(&mut self, channel: ChannelId, asset: Address) {
+        self.channels.entry(channel).or_default().asset = asset;
     }
 
     /// Whether the channel is watched.
@@ -244,7 +242,9 @@ impl ChainView {
         let mut changed = Vec::new();
         for IndexedLog { log, .. } in logs {
             let channel = log.channel();
-            if let Some(watched) = self.channels.get_mut(&channel) {
+            if let Some(watched) = self.channels.get_mut(&channel)
+                && watched.concerns(&log)
+            {
                 watched.head.apply(&log);
                 watched.facts.push(Fact { block: block.number, log });
                 self.unconfirmed.insert(channel);
@@ -305,6 +305,18 @@ impl ChainView {
 }
 
 impl Watched {
+    /// Whether a log is about the asset that the channel holds. A direct channel has one, at index 0 of its outcome.
+    fn concerns(&self, log: &Log) -> bool {
+        match log {
+            Log::Deposited { asset, .. } => *asset == self.asset,
+            Log::AllocationUpdated { asset_index, .. } => *asset_index == 0,
+            Log::ChallengeRegistered { .. }
+            | Log::ChallengeCleared { .. }
+            | Log::Checkpointed { .. }
+            | Log::Concluded { .. } => true,
+        }
+    }
+
     /// Folds facts below `floor` into the base: no reorg that we survive can reach them any more.
     fn compact(&mut self, floor: BlockNum) {
         let deep = self.facts.iter().take_while(|f| f.block < floor).count();
@@ -349,18 +361,26 @@ mod tests {
     }
 
     fn block(number: u64, fork: u8) -> BlockRef {
-        let hash = |n: u64, f| B256::from([&[f; 24][..], &n.to_be_bytes()].concat().try_into().unwrap_or([0; 32]));
-        BlockRef { number: BlockNum(number), hash: hash(number, fork), parent: hash(number.saturating_sub(1), fork), time: ChainTime(number) }
+        let hash = |n: u64, f| {
+            B256::from([&[f; 24][..], &n.to_be_bytes()].concat().try_into().unwrap_or([0; 32]))
+        };
+        BlockRef {
+            number: BlockNum(number),
+            hash: hash(number, fork),
+            parent: hash(number.saturating_sub(1), fork),
+            time: ChainTime(number),
+        }
     }
 
     fn deposit(held: u64) -> Vec<IndexedLog> {
-        let log = Log::Deposited { channel: channel(), asset: crate::types::Address::ZERO, held: Amount::wei(held) };
+        let log =
+            Log::Deposited { channel: channel(), asset: Address::ZERO, held: Amount::wei(held) };
         alloc::vec![IndexedLog { index: 0, log }]
     }
 
     fn view(blocks: u64) -> ChainView {
         let mut view = ChainView::new(3);
-        view.watch(channel());
+        view.watch(channel(), Address::ZERO);
         (0..blocks).for_each(|n| {
             view.add(block(n, 0), Vec::new());
         });
@@ -378,6 +398,20 @@ mod tests {
         assert_eq!(view.at_head(channel()).held, Amount::wei(9));
         assert_eq!(view.add(block(8, 0), Vec::new()), [channel()]);
         assert_eq!(view.confirmed(channel()).held, Amount::wei(9));
+    }
+
+    #[test]
+    fn a_deposit_of_another_token_counts_for_nothing() {
+        let mut view = view(5);
+        let log = Log::Deposited {
+            channel: channel(),
+            asset: Address::repeat_byte(9),
+            held: Amount::wei(9),
+        };
+        view.add(block(5, 0), alloc::vec![IndexedLog { index: 0, log }]);
+        (6..12).for_each(|n| drop(view.add(block(n, 0), Vec::new())));
+        assert_eq!(view.at_head(channel()).held, Amount::ZERO);
+        assert_eq!(view.confirmed(channel()).held, Amount::ZERO);
     }
 
     #[test]
@@ -412,9 +446,15 @@ mod tests {
     #[test]
     fn a_payout_is_read_from_its_amount() {
         let to = |n| crate::types::Address::with_last_byte(n);
-        let outcome = crate::nitro::outcome::two_party(to(0), [(to(1), Amount::wei(3)), (to(2), Amount::wei(5))]);
+        let outcome = crate::nitro::outcome::two_party(
+            to(0),
+            [(to(1), Amount::wei(3)), (to(2), Amount::wei(5))],
+        );
         for (after, left) in [(0, [0, 0]), (5, [0, 5]), (3, [3, 0])] {
-            let on_chain = OnChain { payouts: alloc::vec![(Amount::wei(8), Amount::wei(after))], ..OnChain::default() };
+            let on_chain = OnChain {
+                payouts: alloc::vec![(Amount::wei(8), Amount::wei(after))],
+                ..OnChain::default()
+            };
             let rest = on_chain.outcome_left(&outcome);
             let amounts = [0, 1].map(|i| crate::channel::balance_in(&rest, i));
             assert_eq!(amounts, left.map(Amount::wei));

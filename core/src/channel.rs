@@ -203,7 +203,10 @@ impl Channel {
             return true;
         }
         let known = [self.supported.as_ref(), self.pending.get(&state.turn())];
-        known.into_iter().flatten().any(|s| s.hash() == state.hash() && s.signed_by(self.my_index()))
+        known
+            .into_iter()
+            .flatten()
+            .any(|s| s.hash() == state.hash() && s.signed_by(self.my_index()))
     }
 
     /// Whether `state` may follow what we know. The caller has checked signatures and membership.
@@ -303,7 +306,9 @@ impl Channel {
     /// Takes the update out of the queue that a state carries out: the leader's front, the follower's own oldest request.
     pub(crate) fn carry_out(&mut self, update: Option<UpdateId>) {
         let at = match update {
-            Some(id) if self.is_leader() => self.updates.front().is_some_and(|u| u.id == id).then_some(0),
+            Some(id) if self.is_leader() => {
+                self.updates.front().is_some_and(|u| u.id == id).then_some(0)
+            }
             Some(id) => self.updates.iter().position(|u| u.id == id && u.payer == self.me),
             None => None,
         };

@@ -206,7 +206,11 @@ impl Driver {
         let after = self.last_urgent;
         let hasty = self.node.config().mutant("ack-before-sync");
         for answer in handled.answers {
-            if hasty { self.ready.push_back(answer) } else { self.answers.push_back((after, answer)) }
+            if hasty {
+                self.ready.push_back(answer)
+            } else {
+                self.answers.push_back((after, answer))
+            }
         }
     }
 

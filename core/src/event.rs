@@ -338,9 +338,7 @@ pub enum MessageKey {
 }
 
 /// Numbers the update requests of one participant in one channel: 1, 2, 3, …
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UpdateId(pub u64);
 
 /// Money that is to move inside a channel.
@@ -379,9 +377,22 @@ mod tests {
             (Event::RecoveryEnded, 15u8),
             (Event::ChannelWitnessed { channel: ChannelId::default() }, 14),
             (Event::RecoveryEntered { reason: RecoveryReason::Restored }, 13),
-            (Event::MessageAcked { channel: ChannelId::default(), what: MessageKey::CloseRequest }, 10),
+            (
+                Event::MessageAcked {
+                    channel: ChannelId::default(),
+                    what: MessageKey::CloseRequest,
+                },
+                10,
+            ),
             (Event::BlocksReverted { to: BlockRef::default() }, 9),
-            (Event::DepositWanted { channel: ChannelId::default(), held_before: Amount::ZERO, amount: Amount::ZERO }, 6),
+            (
+                Event::DepositWanted {
+                    channel: ChannelId::default(),
+                    held_before: Amount::ZERO,
+                    amount: Amount::ZERO,
+                },
+                6,
+            ),
         ];
         for (event, number) in first_bytes {
             assert_eq!(postcard::to_allocvec(&event).unwrap()[0], number, "{}", event.name());

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain_types::{Block, BlockRef};
 use crate::event::Terms;
+use crate::nitro::SignedState;
 use crate::nitro::sign::Recover;
 use crate::nitro::state::SignedStateError;
-use crate::nitro::SignedState;
 use crate::types::{Address, Amount, BlockNum, ChannelId};
 use crate::wire::{DecodeError, StateClaim, Wire};
 

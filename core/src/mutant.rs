@@ -49,14 +49,8 @@ pub const MUTANTS: &[Mutant] = &[
         id: "deposit-before-prefund",
         what: "deposits before everybody has signed the prefund, which is the way out",
     },
-    Mutant {
-        id: "postfund-before-funding",
-        what: "signs the postfund on unconfirmed holdings",
-    },
-    Mutant {
-        id: "ack-before-sync",
-        what: "acknowledges what it has not yet made durable",
-    },
+    Mutant { id: "postfund-before-funding", what: "signs the postfund on unconfirmed holdings" },
+    Mutant { id: "ack-before-sync", what: "acknowledges what it has not yet made durable" },
 ];
 
 #[cfg(test)]

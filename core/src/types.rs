@@ -146,7 +146,9 @@ impl fmt::Debug for ChannelId {
 }
 
 /// Who receives an allocation: an Ethereum address (first twelve bytes zero) or another channel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Destination(pub B256);
 
 impl Destination {
@@ -299,7 +301,10 @@ mod tests {
         assert_eq!(TurnNum::new((1 << 48) - 1), Some(TurnNum::MAX));
         assert_eq!(TurnNum::new(1 << 48), None);
         assert_eq!(TurnNum::MAX.next(), None);
-        assert!(postcard::from_bytes::<TurnNum>(&postcard::to_allocvec(&(1u64 << 48)).unwrap()).is_err());
+        assert!(
+            postcard::from_bytes::<TurnNum>(&postcard::to_allocvec(&(1u64 << 48)).unwrap())
+                .is_err()
+        );
     }
 
     #[test]

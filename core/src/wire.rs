@@ -165,9 +165,12 @@ mod tests {
 
     #[test]
     fn versions_meet_at_the_highest_common_one() {
-        for (ours, theirs, common) in
-            [(1..=1, 1..=1, Some(1)), (1..=3, 2..=5, Some(3)), (1..=1, 2..=3, None), (4..=5, 1..=3, None)]
-        {
+        for (ours, theirs, common) in [
+            (1..=1, 1..=1, Some(1)),
+            (1..=3, 2..=5, Some(3)),
+            (1..=1, 2..=3, None),
+            (4..=5, 1..=3, None),
+        ] {
             assert_eq!(negotiate(&ours, &theirs), common);
             assert_eq!(negotiate(&theirs, &ours), common);
         }
@@ -186,7 +189,11 @@ mod tests {
             ("unknown variant", alloc::vec![99], DecodeError::Malformed),
             ("trailing byte", trailing, DecodeError::NotCanonical),
             ("overlong number", overlong, DecodeError::NotCanonical),
-            ("one too long", alloc::vec![0; MESSAGE_BYTES_MAX + 1], DecodeError::TooLong { len: MESSAGE_BYTES_MAX + 1 }),
+            (
+                "one too long",
+                alloc::vec![0; MESSAGE_BYTES_MAX + 1],
+                DecodeError::TooLong { len: MESSAGE_BYTES_MAX + 1 },
+            ),
         ] {
             assert_eq!(Wire::decode(&bytes), Err(expected), "{name}");
         }

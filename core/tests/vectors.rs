@@ -45,10 +45,22 @@ fn v1() -> State {
 #[test]
 fn named_actors_have_their_addresses() {
     for (pk, address) in [
-        ("2d999770f7b5d49b694080f987b82bbc9fc9ac2b4dcc10b0f8aba7d700f69c6d", address!("aaa6628ec44a8a742987ef3a114ddfe2d4f7adce")),
-        ("0279651921cd800ac560c21ceea27aab0107b67daf436cdd25ce84cad30159b4", address!("bbb676f9cff8d242e9eac39d063848807d3d1d94")),
-        ("1ea91a2724b40fb8fed6a3648d49e9431996c09744fb841b718377fb0700f3e7", address!("a8d2d06ace9c7ffc24ee785c2695678aecdfd7a0")),
-        ("febb3b74b0b52d0976f6571d555f4ac8b91c308dfa25c7b58d1e6a7c3f50c781", address!("111a00868581f73ab42feef67d235ca09ca1e8db")),
+        (
+            "2d999770f7b5d49b694080f987b82bbc9fc9ac2b4dcc10b0f8aba7d700f69c6d",
+            address!("aaa6628ec44a8a742987ef3a114ddfe2d4f7adce"),
+        ),
+        (
+            "0279651921cd800ac560c21ceea27aab0107b67daf436cdd25ce84cad30159b4",
+            address!("bbb676f9cff8d242e9eac39d063848807d3d1d94"),
+        ),
+        (
+            "1ea91a2724b40fb8fed6a3648d49e9431996c09744fb841b718377fb0700f3e7",
+            address!("a8d2d06ace9c7ffc24ee785c2695678aecdfd7a0"),
+        ),
+        (
+            "febb3b74b0b52d0976f6571d555f4ac8b91c308dfa25c7b58d1e6a7c3f50c781",
+            address!("111a00868581f73ab42feef67d235ca09ca1e8db"),
+        ),
     ] {
         assert_eq!(key(pk).address(), address);
     }
@@ -65,11 +77,15 @@ fn v1_ids_hashes_and_signatures() {
     assert_eq!(outcome::hash(&state.outcome), OUTCOME_HASH);
     assert_eq!(
         key(PK_0).sign(STATE_HASH),
-        sig("2873c05a6ecebca3d2fde93ea3332b4423bbd2a60a973ec61b8abfe16294f69e59ddb5b57c79924b57db6d928a0f3ef657c6e0e9879d2bf387364ace6d3284fd1b")
+        sig(
+            "2873c05a6ecebca3d2fde93ea3332b4423bbd2a60a973ec61b8abfe16294f69e59ddb5b57c79924b57db6d928a0f3ef657c6e0e9879d2bf387364ace6d3284fd1b"
+        )
     );
     assert_eq!(
         key(PK_1).sign(STATE_HASH),
-        sig("e590576bec9c406f324f68dbc860782077e549d3152e1ff6744d05db52919fc93c421d42aa902bc5e10a0b34b6d31baa759c2bbcdcc676a2488842258b5acbc21c")
+        sig(
+            "e590576bec9c406f324f68dbc860782077e549d3152e1ff6744d05db52919fc93c421d42aa902bc5e10a0b34b6d31baa759c2bbcdcc676a2488842258b5acbc21c"
+        )
     );
 }
 
@@ -79,7 +95,9 @@ fn v1_challenge_message() {
     assert_eq!(hash, b256!("6209b2915057206ee9240d033bdec0bee8ffbf5cd7915692361ac4ffbc256bce"));
     assert_eq!(
         key(PK_0).sign(hash),
-        sig("117146150ad6abdb816aea2f3d75c25e4d85a0710fd71f5748181a1c85c93865739ad932d1b87a6a780ae32f81ba4656153dfe8337c90f45575f87ca694848f61b")
+        sig(
+            "117146150ad6abdb816aea2f3d75c25e4d85a0710fd71f5748181a1c85c93865739ad932d1b87a6a780ae32f81ba4656153dfe8337c90f45575f87ca694848f61b"
+        )
     );
 }
 
@@ -92,7 +110,9 @@ fn v1_voucher_hash() {
     assert_eq!(hash, b256!("26aadac04a166d3165419068f5d0d9409bdd430736873cc1a268504808352877"));
     assert_eq!(
         key(PK_0).sign(hash),
-        sig("d55fa562009104be3a47544bc1ef4344384efecf827da2f7369e16d7039f47ec25ddca720e1ebec2aa6a919d355e6d6c38d17073e3232be6f314229938a977261c")
+        sig(
+            "d55fa562009104be3a47544bc1ef4344384efecf827da2f7369e16d7039f47ec25ddca720e1ebec2aa6a919d355e6d6c38d17073e3232be6f314229938a977261c"
+        )
     );
 }
 
@@ -100,9 +120,27 @@ fn v1_voucher_hash() {
 fn v1_status_words() {
     let turn = TurnNum::new(5).unwrap();
     for (turn, finalizes_at, state, outcome, word) in [
-        (turn, 1700000060, STATE_HASH, OUTCOME_HASH, b256!("00000000000500006553f13c89f9d47fb5bb2a02e13f055b3f70d67f7cb266c4")),
-        (TurnNum::PREFUND, 1700000000, B256::ZERO, OUTCOME_HASH, b256!("00000000000000006553f1003de4b585cffe7391d9b8702301d8a4be07911957")),
-        (turn, 0, B256::ZERO, B256::ZERO, b256!("0000000000050000000000003f17f1962b36e491b30a40b2405849e597ba5fb5")),
+        (
+            turn,
+            1700000060,
+            STATE_HASH,
+            OUTCOME_HASH,
+            b256!("00000000000500006553f13c89f9d47fb5bb2a02e13f055b3f70d67f7cb266c4"),
+        ),
+        (
+            TurnNum::PREFUND,
+            1700000000,
+            B256::ZERO,
+            OUTCOME_HASH,
+            b256!("00000000000000006553f1003de4b585cffe7391d9b8702301d8a4be07911957"),
+        ),
+        (
+            turn,
+            0,
+            B256::ZERO,
+            B256::ZERO,
+            b256!("0000000000050000000000003f17f1962b36e491b30a40b2405849e597ba5fb5"),
+        ),
     ] {
         let status = adjudicator::Status {
             turn,
@@ -133,9 +171,11 @@ fn v11_ledger_states_without_guarantees() {
         (1, 100, 100, b256!("3317ab0ae6798e7f481aa282a6fc5fd184619aaf1c4252eab3beef65b9b47b59")),
         (3, 93, 107, b256!("dfcb7d6efa200648aa051648d3d7bef64032efa242b0fb6bcf1a02277dd41a75")),
     ] {
-        let outcome = outcome::two_party(Address::ZERO, [(alice, Amount::wei(a)), (irene, Amount::wei(i))]);
+        let outcome =
+            outcome::two_party(Address::ZERO, [(alice, Amount::wei(a)), (irene, Amount::wei(i))]);
         let turn = TurnNum::new(turn).unwrap();
-        let state = State { fixed: fixed.clone(), outcome, app_data: Bytes::new(), turn, is_final: false };
+        let state =
+            State { fixed: fixed.clone(), outcome, app_data: Bytes::new(), turn, is_final: false };
         assert_eq!(state.hash(), hash, "turn {}", turn.get());
     }
 }

@@ -15,10 +15,18 @@ pub fn short() -> &'static str {
     &BUILD_ID[..8]
 }
 
-/// The git commit that was checked out when this was built; `None` when git or the repository was missing.
+/// The git commit that is checked out where this was built; `None` when git or the repository is missing.
+///
+/// Asked at run time: a build that changes with every commit would be made anew after every commit.
 pub fn commit() -> Option<&'static str> {
-    let commit = env!("FAIRWAY_COMMIT");
-    (!commit.is_empty()).then_some(commit)
+    static COMMIT: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    let ask = || {
+        let mut git = std::process::Command::new("git");
+        let output = git.args(["-C", env!("FAIRWAY_ROOT"), "rev-parse", "HEAD"]).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then(|| text.trim().to_string())
+    };
+    COMMIT.get_or_init(ask).as_deref()
 }
 
 #[cfg(test)]

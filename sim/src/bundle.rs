@@ -115,7 +115,11 @@ impl Bundle {
     /// Repeats the run on an engine.
     pub fn replay(&self, engine: Engine, record: bool) -> crate::campaign::Run {
         let how = How { engine, ..self.how() };
-        how.run_plan(self.plan.clone(), self.chance(), crate::world::Options { record, ..how.options() })
+        how.run_plan(
+            self.plan.clone(),
+            self.chance(),
+            crate::world::Options { record, ..how.options() },
+        )
     }
 
     /// With which signatures.

@@ -208,7 +208,9 @@ pub fn sweep(
                     if until == Until::FirstFailure && !run.report.verdict.is_pass() {
                         first_failure.fetch_min(seed, Ordering::Relaxed);
                     }
-                    done.lock().expect("no worker panics while it holds the lock").push((seed, run.report));
+                    done.lock()
+                        .expect("no worker panics while it holds the lock")
+                        .push((seed, run.report));
                 }
             });
         }

@@ -3,8 +3,8 @@
 //! Everything is observed from outside: bytes that were written and synced, frames that left, blocks that were mined. A node's own
 //! opinion is read only where an invariant compares it with these.
 
-use fairway_core::event::{Event, Pins};
 use fairway_core::effect::{Notice, Refusal};
+use fairway_core::event::{Event, Pins};
 use fairway_core::machine::NodeState;
 use fairway_core::nitro::Call;
 use fairway_core::types::{Address, ChannelId, Lsn, Timestamp};
@@ -13,7 +13,9 @@ use fairway_core::wire::Wire;
 use crate::world::chain::ChainSim;
 
 /// A party of the run, by its position in the scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct PartyId(pub usize);
 
 /// What is known of a party before the run.

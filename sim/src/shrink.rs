@@ -44,7 +44,8 @@ fn place(message: &str) -> String {
 pub fn shrink(how: &How, plan: &Plan, seed: u64, first: &RunReport, budget: Duration) -> Shrunk {
     let started = Instant::now();
     let wanted = fingerprint(&first.verdict);
-    let mut search = Search { how, seed, wanted, tried: 0, best: plan.clone(), report: first.clone() };
+    let mut search =
+        Search { how, seed, wanted, tried: 0, best: plan.clone(), report: first.clone() };
     loop {
         let before = search.best.clone();
         search.remove_elements(started, budget);

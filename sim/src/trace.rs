@@ -82,7 +82,9 @@ fn key(seen: &Observed<'_>) -> (u8, PartyId, u64) {
         Observed::Submitted { node, .. } => (4, *node, 0),
         Observed::Notified { node, .. } => (5, *node, 0),
         Observed::Refused { node, .. } => (6, *node, 0),
-        Observed::Rested { node, state, durable, .. } => (7, *node, state.lsn().0 ^ durable.0 << 32),
+        Observed::Rested { node, state, durable, .. } => {
+            (7, *node, state.lsn().0 ^ durable.0 << 32)
+        }
         Observed::Crashed { node } => (8, *node, 0),
         Observed::Restarted { node, log, .. } => (9, *node, log.len() as u64),
         Observed::Stopped { node, .. } => (10, *node, 0),

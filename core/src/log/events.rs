@@ -20,7 +20,9 @@ pub struct Payload {
 
 /// A batch of our own log does not decode although its chain hash holds: another version wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("record {lsn} is not an event that this version knows; run the version that wrote it, or a newer one")]
+#[error(
+    "record {lsn} is not an event that this version knows; run the version that wrote it, or a newer one"
+)]
 pub struct UnknownEvent {
     /// The record.
     pub lsn: Lsn,
@@ -102,7 +104,13 @@ mod tests {
 
     fn read(batch: &Batch) -> Result<Vec<(Timestamp, Recorded)>, UnknownEvent> {
         let Batch { first, count, time, payload } = batch;
-        let batch = BatchRef { first: *first, count: *count, time: *time, payload, chain: ChainHash::GENESIS };
+        let batch = BatchRef {
+            first: *first,
+            count: *count,
+            time: *time,
+            payload,
+            chain: ChainHash::GENESIS,
+        };
         events(&batch).collect()
     }
 
@@ -125,6 +133,10 @@ mod tests {
         let (_, _, mut bytes) = payload.take();
         bytes.extend([0, 99]);
         assert_eq!(read(&batch(bytes.clone(), 2)), Err(UnknownEvent { lsn: Lsn(6) }));
-        assert_eq!(read(&batch(bytes, 1)), Err(UnknownEvent { lsn: Lsn(6) }), "more bytes than events");
+        assert_eq!(
+            read(&batch(bytes, 1)),
+            Err(UnknownEvent { lsn: Lsn(6) }),
+            "more bytes than events"
+        );
     }
 }

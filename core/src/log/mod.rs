@@ -40,5 +40,5 @@ pub use frame::{
 };
 pub use open::{Base, Doubt, Evidence, Finding, OpenError, Opened, open, open_from};
 pub use repair::{doubt_cleared, doubt_raised};
-pub use walk::Files;
 pub use tail::{Append, LogTail, SEGMENT_BYTES};
+pub use walk::Files;

@@ -19,7 +19,8 @@ impl Node {
         let mut tip = self.state.chain().head();
         let ignores_reorgs = self.config.mutant("reorg-ignored");
         let consecutive = blocks.windows(2).all(|w| {
-            w[1].header.number.0 == w[0].header.number.0 + 1 && w[1].header.parent == w[0].header.hash
+            w[1].header.number.0 == w[0].header.number.0 + 1
+                && w[1].header.parent == w[0].header.hash
         });
         if !consecutive || blocks.first().is_some_and(|b| b.header.number != from) {
             return decision;
@@ -65,11 +66,12 @@ impl Node {
         self.only_if_it_advances(decision, head)
     }
 
-    /// A revert without blocks to replace what is taken back would leave us behind the endpoint; wait for a better answer.
-    fn only_if_it_advances(&self, decision: Decision, _head: BlockRef) -> Decision {
+    /// A branch that is not longer than ours, or of which nothing was shown, replaces nothing: wait for a better answer.
+    fn only_if_it_advances(&self, decision: Decision, head: BlockRef) -> Decision {
         let reverts = matches!(decision.events.first(), Some(Event::BlocksReverted { .. }));
         let adds = decision.events.iter().any(|e| matches!(e, Event::BlockAdded { .. }));
-        if reverts && !adds {
+        let ours = self.state.chain().head().map_or(0, |b| b.number.0);
+        if reverts && (!adds || head.number.0 < ours) {
             return Decision { events: Vec::new(), ..decision };
         }
         decision

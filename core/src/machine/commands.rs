@@ -47,7 +47,9 @@ impl Node {
             return Err(Refusal::Recovering);
         }
         if terms.participants[0] != me {
-            return Err(Refusal::Policy("who opens a channel is its leader: participants[0]".into()));
+            return Err(Refusal::Policy(
+                "who opens a channel is its leader: participants[0]".into(),
+            ));
         }
         policy::check_terms(&self.state, &self.config, terms, terms.participants[1])?;
         let terms = Some(terms.clone());

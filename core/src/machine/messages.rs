@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::node::{Decision, Node};
 use super::outbox::{self, Want, Wish};
 use super::policy;
-use crate::channel::{balance_in, Channel, Phase};
+use crate::channel::{Channel, Phase, balance_in};
 use crate::effect::{Effect, Refusal};
 use crate::event::{
     Event, MessageKey, ObjectiveId, ObjectiveKind, Origin, RecoveryReason, RejectReason, Terms,
@@ -59,10 +59,10 @@ impl Node {
         if Some(signed.turn()) < channel.supported_turn() || holds(channel, signed) {
             return Ok(Decision::answer(ack));
         }
-        let mut events = self.evidence(channel, signed);
         if self.config.mutant("stale-turn-accepted") && self.conflicts(channel, signed) {
             return Ok(self.sign_again(channel, signed));
         }
+        let mut events = self.evidence(channel, signed);
         if self.accepts_anything(signed) {
             events.push(Event::StateReceived { state: signed.clone(), from: peer });
             return Ok(Decision { events, answers: vec![ack], ..Decision::default() });
@@ -97,13 +97,9 @@ impl Node {
 
     /// Planted bug: signs a second state of one turn.
     fn sign_again(&self, channel: &Channel, signed: &SignedState) -> Decision {
-        let (state, hash) = (signed.state().clone(), signed.hash());
-        let sig = self.key.sign(hash);
-        let again = SignedState::by_us(state.clone(), channel.id, hash, channel.me, sig);
-        let claim = StateClaim { state, sigs: vec![(channel.me, sig)] };
-        let answer = Effect::Send { peer: channel.peer, bytes: Wire::State(claim).encode() };
-        let events = vec![Event::StateSigned { state: again, update: None }];
-        Decision { events, answers: vec![answer], ..Decision::default() }
+        let sig = self.key.sign(signed.hash());
+        let claim = StateClaim { state: signed.state().clone(), sigs: vec![(channel.me, sig)] };
+        Decision::answer(Effect::Send { peer: channel.peer, bytes: Wire::State(claim).encode() })
     }
 
     /// A prefund of a channel that we do not know is a request to open it.
@@ -123,9 +119,13 @@ impl Node {
         let me = self.address();
         policy::check_proposal(&self.state, &self.config, &terms, me, peer)?;
         if !signed.signed_by(0) || signed.signed_by(1) {
-            return Err(Refusal::BadState { turn: signed.turn(), why: "not signed by its proposer alone" });
+            return Err(Refusal::BadState {
+                turn: signed.turn(),
+                why: "not signed by its proposer alone",
+            });
         }
-        let approved = Event::ObjectiveApproved { id: objective, origin: Origin::Peer, terms: Some(terms) };
+        let approved =
+            Event::ObjectiveApproved { id: objective, origin: Origin::Peer, terms: Some(terms) };
         let received = Event::StateReceived { state: signed.clone(), from: peer };
         let ack = Wire::Ack { channel: id, what: MessageKey::State(signed.turn()) };
         let answers = vec![Effect::Send { peer, bytes: ack.encode() }];
@@ -227,7 +227,9 @@ impl Node {
                 return Err(Refusal::UnknownChannel(signed.channel()));
             }
             let old = Some(signed.turn()) < channel.supported_turn();
-            if old || holds(channel, signed) {
+            let shown_twice =
+                |e: &Event| matches!(e, Event::StateReceived { state, .. } if state == signed);
+            if old || holds(channel, signed) || events.iter().any(shown_twice) {
                 continue;
             }
             if channel.check_received(signed).is_ok() {

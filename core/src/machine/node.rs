@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 
 use alloy_primitives::B256;
 
+use super::NodeState;
 use super::outbox::{self, Want, Wish};
 use super::schedule::Schedule;
-use super::NodeState;
 use crate::channel::{Channel, Phase};
 use crate::config::Config;
 use crate::effect::{Effect, Notice, Refusal};
@@ -282,10 +282,7 @@ impl Node {
                 Input::NewHead { number } => Ok(self.on_new_head(*number)),
                 Input::TxReverted { channel, reason } => Ok(self.on_reverted(*channel, reason)),
                 Input::Frame { .. } => unverified(),
-                Input::Tick
-                | Input::PeerUp { .. }
-                | Input::PeerDown { .. }
-                | Input::ChainDown => {
+                Input::Tick | Input::PeerUp { .. } | Input::PeerDown { .. } | Input::ChainDown => {
                     let _ = now;
                     Ok(Decision::default())
                 }
@@ -414,7 +411,9 @@ impl Node {
             self.active.remove(&id);
         }
         let at = match waiting {
-            WaitingFor::Withdraw => Some(channel.progress_at.after_ms(self.config.conclude_after_ms)),
+            WaitingFor::Withdraw => {
+                Some(channel.progress_at.after_ms(self.config.conclude_after_ms))
+            }
             WaitingFor::Witness
             | WaitingFor::CompletePrefund
             | WaitingFor::MyTurnToFund
@@ -477,7 +476,8 @@ impl Node {
         let attempts = self.attempts.entry(wish.clone()).or_default();
         let is_message = matches!(wish.want, Want::Message(_));
         let base = if is_message { self.config.resend_ms } else { self.config.tx_resend_ms };
-        let pause = base.saturating_mul(1 << (*attempts).min(16)).min(self.config.resend_max_ms.max(base));
+        let pause =
+            base.saturating_mul(1 << (*attempts).min(16)).min(self.config.resend_max_ms.max(base));
         *attempts = attempts.saturating_add(1);
         self.outbox.set(wish.clone(), now.after_ms(pause));
         let channel = self.state.channel(wish.channel)?;
@@ -536,7 +536,8 @@ fn notice_of(state: &NodeState, event: &Event) -> Option<Notice> {
         Event::StateSigned { state: signed, .. } | Event::StateReceived { state: signed, .. } => {
             let channel = state.channel(signed.channel())?;
             let other = channel.pending.get(&signed.turn())?;
-            let all = other.sigs().keys().chain(signed.sigs().keys()).collect::<BTreeSet<_>>().len();
+            let all =
+                other.sigs().keys().chain(signed.sigs().keys()).collect::<BTreeSet<_>>().len();
             let turn = signed.turn();
             (all == channel.fixed.participants.len())
                 .then_some(Notice::Supported { channel: channel.id, turn })

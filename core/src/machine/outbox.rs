@@ -11,7 +11,7 @@ use crate::chain_view::{OnChain, OnChainStatus};
 use crate::channel::{Channel, Phase};
 use crate::event::{MessageKey, Origin, WantedTx};
 use crate::nitro::{Call, Claim, SignedState};
-use crate::objective::{dispute, Objective};
+use crate::objective::{Objective, dispute};
 use crate::types::{ChannelId, TurnNum};
 use crate::wire::{StateClaim, Wire};
 

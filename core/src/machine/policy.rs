@@ -23,13 +23,19 @@ pub fn check_proposal(
     let policy = &config.policy;
     let no = |why: alloc::string::String| Err(Refusal::Policy(why));
     if terms.participants != [peer, me] {
-        return no(format!("the proposer must be the leader and we the follower, got {:?}", terms.participants));
+        return no(format!(
+            "the proposer must be the leader and we the follower, got {:?}",
+            terms.participants
+        ));
     }
     if !policy.peers.is_empty() && !policy.peers.contains(&peer) {
         return no(format!("{peer} is not on the list of peers"));
     }
     if terms.deposits[1] > policy.our_deposit_max {
-        return no(format!("our deposit of {} exceeds {}", terms.deposits[1], policy.our_deposit_max));
+        return no(format!(
+            "our deposit of {} exceeds {}",
+            terms.deposits[1], policy.our_deposit_max
+        ));
     }
     check_terms(state, config, terms, peer)
 }
@@ -69,7 +75,10 @@ pub fn check_terms(
     let unfinished = |c: &&crate::channel::Channel| c.phase != Phase::Finished;
     let with_peer = state.channels().filter(unfinished).filter(|c| c.peer == peer).count() as u64;
     if with_peer >= policy.channels_per_peer_max {
-        return Err(Refusal::Limit { what: "channels with this peer", limit: policy.channels_per_peer_max });
+        return Err(Refusal::Limit {
+            what: "channels with this peer",
+            limit: policy.channels_per_peer_max,
+        });
     }
     if state.live_objectives() >= policy.objectives_max {
         return Err(Refusal::Limit { what: "unfinished objectives", limit: policy.objectives_max });

@@ -77,7 +77,10 @@ impl NodeState {
     /// The wishes of one channel.
     pub fn wishes_of(&self, channel: ChannelId) -> impl Iterator<Item = (&Wish, &Lsn)> {
         // `Message(State(0))` is the smallest want.
-        let from = Wish { channel, want: Want::Message(crate::event::MessageKey::State(crate::types::TurnNum::PREFUND)) };
+        let from = Wish {
+            channel,
+            want: Want::Message(crate::event::MessageKey::State(crate::types::TurnNum::PREFUND)),
+        };
         self.wishes.range(from..).take_while(move |(w, _)| w.channel == channel)
     }
 
@@ -119,6 +122,11 @@ impl NodeState {
             }
             Event::StateReceived { state, .. } => {
                 if let Some(channel) = self.channels.get_mut(&state.channel()) {
+                    // A signature that we forgot may have carried out what still waits here. In doubt nothing is paid twice:
+                    // the user asks again.
+                    if state.signed_by(channel.my_index()) && !channel.knows_own_signature(&state) {
+                        channel.updates.clear();
+                    }
                     channel.merge(state);
                     channel.progress_at = at;
                 }
@@ -176,13 +184,14 @@ impl NodeState {
     }
 
     fn approve(&mut self, at: Timestamp, id: ObjectiveId, origin: Origin, terms: Option<Terms>) {
-        let known = self.objectives.insert(id, Objective { origin, status: Status::Approved, since: at });
+        let known =
+            self.objectives.insert(id, Objective { origin, status: Status::Approved, since: at });
         assert!(known.is_none(), "{id} was approved twice");
         self.live_objectives += 1;
         if let (Some(terms), Some(pins)) = (terms, self.pins) {
             let channel = Channel::new(id.channel, &terms, pins.consensus_app, pins.me, at);
             self.channels.extend(channel.map(|c| (id.channel, c)));
-            self.chain.watch(id.channel);
+            self.chain.watch(id.channel, terms.asset);
         }
         if let Some(channel) = self.channels.get_mut(&id.channel) {
             channel.progress_at = at;
@@ -215,7 +224,12 @@ impl NodeState {
                     channel.phase = Phase::Finished;
                     channel.unwitnessed = false;
                 }
-                (ObjectiveKind::DirectFund | ObjectiveKind::DirectDefund | ObjectiveKind::Dispute, false) => {}
+                (
+                    ObjectiveKind::DirectFund
+                    | ObjectiveKind::DirectDefund
+                    | ObjectiveKind::Dispute,
+                    false,
+                ) => {}
             }
         }
     }
@@ -266,8 +280,12 @@ impl NodeState {
         let Some(sources) = self.sources(id) else { return };
         let wants = outbox::wishes(&sources);
         let still_sent = outbox::messages(&sources);
-        let gone: Vec<Wish> =
-            self.wishes_of(id).map(|(w, _)| w).filter(|w| !wants.contains(&w.want)).cloned().collect();
+        let gone: Vec<Wish> = self
+            .wishes_of(id)
+            .map(|(w, _)| w)
+            .filter(|w| !wants.contains(&w.want))
+            .cloned()
+            .collect();
         for wish in gone {
             self.wishes.remove(&wish);
         }
@@ -285,7 +303,11 @@ impl NodeState {
     pub fn wishes_are_consistent(&self) -> bool {
         let recomputed = self.channels.keys().flat_map(|id| {
             let sources = self.sources(*id);
-            sources.map(|s| outbox::wishes(&s)).unwrap_or_default().into_iter().map(move |want| Wish { channel: *id, want })
+            sources
+                .map(|s| outbox::wishes(&s))
+                .unwrap_or_default()
+                .into_iter()
+                .map(move |want| Wish { channel: *id, want })
         });
         let mut recomputed: Vec<Wish> = recomputed.collect();
         recomputed.sort();

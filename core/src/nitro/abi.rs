@@ -3,8 +3,8 @@
 
 use alloc::vec::Vec;
 
-use alloy_primitives::{Bytes, B256, U256};
-use alloy_sol_types::{sol, SolValue};
+use alloy_primitives::{B256, Bytes, U256};
+use alloy_sol_types::{SolValue, sol};
 
 use super::outcome::{Allocation, Outcome, SingleAssetExit};
 use super::state::FixedPart;

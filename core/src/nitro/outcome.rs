@@ -5,7 +5,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use alloy_primitives::{Bytes, B256};
+use alloy_primitives::{B256, Bytes};
 use serde::{Deserialize, Serialize};
 
 use crate::types::{Address, Amount, Destination};
@@ -97,7 +97,8 @@ impl SingleAssetExit {
 
 /// The outcome of a direct channel of two: one asset, one simple allocation each, in participant order.
 pub fn two_party(asset: Address, parties: [(Address, Amount); 2]) -> Outcome {
-    let allocations = parties.iter().map(|(who, amount)| Allocation::simple(*who, *amount)).collect();
+    let allocations =
+        parties.iter().map(|(who, amount)| Allocation::simple(*who, *amount)).collect();
     vec![SingleAssetExit::fungible(asset, allocations)]
 }
 
@@ -124,15 +125,27 @@ mod tests {
         let (alice, bob) = (Address::with_last_byte(0x0a), Address::with_last_byte(0x0b));
         let first = SingleAssetExit::fungible(
             Address::ZERO,
-            vec![Allocation::simple(alice, Amount::wei(2)), Allocation::simple(bob, Amount::wei(3))],
+            vec![
+                Allocation::simple(alice, Amount::wei(2)),
+                Allocation::simple(bob, Amount::wei(3)),
+            ],
         );
         let second = SingleAssetExit::fungible(
             Address::with_last_byte(123),
-            vec![Allocation::simple(bob, Amount::wei(2)), Allocation::simple(alice, Amount::wei(1))],
+            vec![
+                Allocation::simple(bob, Amount::wei(2)),
+                Allocation::simple(alice, Amount::wei(1)),
+            ],
         );
         let threshold = |e: &SingleAssetExit, who| e.deposit_safety_threshold(Destination::of(who));
-        assert_eq!((threshold(&first, alice), threshold(&second, alice)), (Amount::wei(0), Amount::wei(2)));
-        assert_eq!((threshold(&first, bob), threshold(&second, bob)), (Amount::wei(2), Amount::wei(0)));
+        assert_eq!(
+            (threshold(&first, alice), threshold(&second, alice)),
+            (Amount::wei(0), Amount::wei(2))
+        );
+        assert_eq!(
+            (threshold(&first, bob), threshold(&second, bob)),
+            (Amount::wei(2), Amount::wei(0))
+        );
     }
 
     /// Protocol vector V4.

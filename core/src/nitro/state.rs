@@ -5,7 +5,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use alloy_primitives::{Bytes, B256, keccak256};
+use alloy_primitives::{B256, Bytes, keccak256};
 use serde::{Deserialize, Serialize};
 
 use super::abi;

@@ -5,7 +5,7 @@
 //!
 //! Source: go-nitro `directdefund.Crank`; `NitroAdjudicator.concludeAndTransferAllAssets`.
 
-use super::{update, Context, Crank, WaitingFor};
+use super::{Context, Crank, WaitingFor, update};
 use crate::event::{Event, ObjectiveKind, Origin, WantedTx};
 
 /// The flowchart. The channel's DirectDefund objective is live.
@@ -42,10 +42,13 @@ fn finalize(cx: &Context<'_>) -> Crank {
             Err(waiting) => return Crank::Wait(waiting),
         }
     }
-    if channel.is_leader() && !channel.has_unanswered_signature() && cx.may_sign && !channel.frozen {
-        if let Some(state) = channel.closing_state() {
-            return cx.sign(state, None);
-        }
+    if channel.is_leader()
+        && !channel.has_unanswered_signature()
+        && cx.may_sign
+        && !channel.frozen
+        && let Some(state) = channel.closing_state()
+    {
+        return cx.sign(state, None);
     }
     Crank::Wait(if cx.may_sign { WaitingFor::Finalization } else { WaitingFor::Witness })
 }

@@ -8,10 +8,10 @@
 
 use super::{Context, Crank, WaitingFor};
 use crate::chain_view::{OnChain, OnChainStatus};
-use crate::channel::{balance_in, Channel, Phase};
+use crate::channel::{Channel, Phase, balance_in};
 use crate::event::{Event, ObjectiveKind, Origin, RejectReason, WantedTx};
-use crate::nitro::sign::challenge_hash;
 use crate::nitro::Outcome;
+use crate::nitro::sign::challenge_hash;
 
 /// Answers an old challenge at once, on the unconfirmed head: answering early is free of risk, answering late is not.
 pub fn defend(cx: &Context<'_>) -> Option<Event> {

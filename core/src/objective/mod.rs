@@ -132,7 +132,10 @@ impl Context<'_> {
         if let Some(signed) = self.channel.signed {
             let fresh = state.turn > signed.turn || hash == signed.hash;
             assert!(fresh || careless, "turn {} after turn {}", state.turn, signed.turn);
-            assert!(!signed.is_final || hash == signed.hash || careless, "signed beyond a final state");
+            assert!(
+                !signed.is_final || hash == signed.hash || careless,
+                "signed beyond a final state"
+            );
         }
         assert!(self.may_sign, "signed while unwitnessed");
         let sig = self.key.sign(hash);

@@ -44,10 +44,7 @@ pub trait Ports {
 
     /// Waits for inputs until the moment comes, and returns everything that has arrived, at most a bounded number: they share
     /// one sync. Empty at the deadline; `None` when the node shall stop.
-    fn inputs(
-        &mut self,
-        until: Option<Timestamp>,
-    ) -> impl Future<Output = Option<Vec<Verified>>>;
+    fn inputs(&mut self, until: Option<Timestamp>) -> impl Future<Output = Option<Vec<Verified>>>;
 
     /// The driver has nothing to do. For watchers; the shipped ports ignore it or update what they show.
     fn resting(&mut self, driver: &Driver) {

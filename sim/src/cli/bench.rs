@@ -39,7 +39,12 @@ struct Row {
 pub fn bench(args: &BenchArgs) -> Outcome {
     let (sign, recover) = crypto_ns();
     if !args.json {
-        println!("floor: {} µs a signature, {} µs a recovery, {} threads", tenths(sign), tenths(recover), workers());
+        println!(
+            "floor: {} µs a signature, {} µs a recovery, {} threads",
+            tenths(sign),
+            tenths(recover),
+            workers()
+        );
     }
     let mut rows = Vec::new();
     for (engine, crypto, goal, must) in [
@@ -74,7 +79,10 @@ pub fn bench(args: &BenchArgs) -> Outcome {
 fn show(args: &BenchArgs, row: Option<&Row>) {
     if let (false, Some(row)) = (args.json, row) {
         let floor = row.floor.map(|f| format!(", floor {f:.2}")).unwrap_or_default();
-        println!("  {:<58} {:>12.2} {}{floor} (goal {}, must {})", row.what, row.value, row.unit, row.goal, row.must);
+        println!(
+            "  {:<58} {:>12.2} {}{floor} (goal {}, must {})",
+            row.what, row.value, row.unit, row.goal, row.must
+        );
     }
 }
 
@@ -117,7 +125,8 @@ fn replay_rate() -> Result<Row, Stop> {
     let (files, events) = long_log()?;
     let started = Instant::now();
     let opened = fairway_core::log::open(&files).map_err(|e| Stop::harness(e.to_string()))?;
-    let (state, _) = fairway_core::driver::replay(&opened).map_err(|e| Stop::harness(e.to_string()))?;
+    let (state, _) =
+        fairway_core::driver::replay(&opened).map_err(|e| Stop::harness(e.to_string()))?;
     let seconds = started.elapsed().as_secs_f64();
     assert_eq!(state.lsn().0, events, "the whole log was replayed");
     Ok(Row {
@@ -157,7 +166,8 @@ fn hundred_channels((sign, recover): (u64, u64)) -> Result<Row, Stop> {
     let scenario = load("smoke/plain", &[])?.remove(0);
     let how = How::reference();
     let (mut plan, chance) = how.plan(&scenario, 1, &Tape::default());
-    let (Some(channel), Some(open)) = (plan.channels.first().cloned(), plan.ops.first().cloned()) else {
+    let (Some(channel), Some(open)) = (plan.channels.first().cloned(), plan.ops.first().cloned())
+    else {
         return Err(Stop::harness("smoke/plain opens no channel"));
     };
     plan.channels.clear();

@@ -20,9 +20,14 @@ pub fn check(args: &CheckArgs) -> Outcome {
     let scenarios = load(&args.what, &[])?;
     let how = How::reference();
     for scenario in &scenarios {
-        let elements = (0..SEEDS).map(|seed| how.plan(scenario, seed, &Tape::default()).0.elements().count());
+        let elements =
+            (0..SEEDS).map(|seed| how.plan(scenario, seed, &Tape::default()).0.elements().count());
         let (least, most) = elements.fold((usize::MAX, 0), |(lo, hi), n| (lo.min(n), hi.max(n)));
-        println!("  {:<48} good: {least} to {most} operations and faults; {}", scenario.name(), scenario.headline());
+        println!(
+            "  {:<48} good: {least} to {most} operations and faults; {}",
+            scenario.name(),
+            scenario.headline()
+        );
     }
     println!("{} scenarios are good", scenarios.len());
     Ok(())

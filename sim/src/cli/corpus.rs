@@ -35,12 +35,14 @@ pub fn corpus(args: &CorpusArgs) -> Outcome {
     files.sort();
     let mut wrong = 0;
     for file in &files {
-        let bundle = Bundle::read(&file.display().to_string()).map_err(|e| Stop::usage(e.to_string()))?;
+        let bundle =
+            Bundle::read(&file.display().to_string()).map_err(|e| Stop::usage(e.to_string()))?;
         let report = bundle.replay(Engine::Reference, false).report;
         let right = if bundle.fixed {
             report.verdict.is_pass()
         } else {
-            super::super::campaign::exit_code(&report.verdict) == super::super::campaign::exit_code(&bundle.verdict)
+            super::super::campaign::exit_code(&report.verdict)
+                == super::super::campaign::exit_code(&bundle.verdict)
                 && !report.verdict.is_pass()
         };
         let word = if right { "as it should be" } else { "WRONG" };

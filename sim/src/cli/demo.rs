@@ -34,12 +34,16 @@ pub fn demo() -> Outcome {
 /// First act: the real node under everything that the stories do to it.
 fn clean(stories: &[Scenario]) -> Outcome {
     let per_story = SEEDS.div_ceil(stories.len() as u64);
-    println!("1. The real node: {} stories of crashes, partitions, reorgs and cheating peers.", stories.len());
+    println!(
+        "1. The real node: {} stories of crashes, partitions, reorgs and cheating peers.",
+        stories.len()
+    );
     let progress = Progress::new(per_story * stories.len() as u64, false);
     let mut all = Tally::default();
     for scenario in stories {
         let how = How::reference();
-        let tally = sweep(&how, scenario, 0..per_story, workers(), Until::All, &|r| progress.seen(r));
+        let tally =
+            sweep(&how, scenario, 0..per_story, workers(), Until::All, &|r| progress.seen(r));
         if let Some((seed, report)) = tally.failed.first() {
             progress.finish();
             println!("{}", failure::verdict_sentence(&report.verdict));
@@ -74,12 +78,21 @@ fn search(stories: &[Scenario]) -> Result<(Scenario, u64, How), Stop> {
     let mut tried = 0;
     let mut from = 0;
     while from < SEARCH {
-        for scenario in stories.iter().filter(|s| s.name() == "smoke/torn_tail" || s.name() == "smoke/direct_fund_crash") {
-            let tally = sweep(&how, scenario, from..from + 50, workers(), Until::FirstFailure, &|_| {});
+        for scenario in stories
+            .iter()
+            .filter(|s| s.name() == "smoke/torn_tail" || s.name() == "smoke/direct_fund_crash")
+        {
+            let tally =
+                sweep(&how, scenario, from..from + 50, workers(), Until::FirstFailure, &|_| {});
             tried += tally.runs;
             if let Some((seed, _)) = tally.failed.first() {
                 let ms = started.elapsed().as_millis();
-                println!("   Found in {} at seed {seed}, the {tried}th run, after {}.{:02} s.", scenario.name(), ms / 1_000, ms % 1_000 / 10);
+                println!(
+                    "   Found in {} at seed {seed}, the {tried}th run, after {}.{:02} s.",
+                    scenario.name(),
+                    ms / 1_000,
+                    ms % 1_000 / 10
+                );
                 return Ok((scenario.clone(), *seed, how));
             }
         }
@@ -106,13 +119,22 @@ fn explain(scenario: &Scenario, seed: u64, how: &How, out: &std::path::Path) -> 
     told.bundle.story.iter().for_each(|s| println!("   {s}"));
     let again = told.bundle.replay(told.bundle.seed_id.engine, false).report;
     if again.digest != told.bundle.digest {
-        return Err(Stop { code: 4, line: Some(format!("replayed with digest {} instead of {}", again.digest, told.bundle.digest)) });
+        return Err(Stop {
+            code: 4,
+            line: Some(format!(
+                "replayed with digest {} instead of {}",
+                again.digest, told.bundle.digest
+            )),
+        });
     }
     println!("\n4. Replayed: same verdict, same digest {}….", &again.digest[..16]);
     let honest = How { mutant: Some(NO_MUTANT.into()), ..how.clone() };
     let clean = honest.run(scenario, seed, false).report;
     if !clean.verdict.is_pass() {
-        return Err(Stop::harness(format!("the real node fails seed {seed} too: {}", failure::verdict_sentence(&clean.verdict))));
+        return Err(Stop::harness(format!(
+            "the real node fails seed {seed} too: {}",
+            failure::verdict_sentence(&clean.verdict)
+        )));
     }
     println!("   The same seed on the real node: every invariant held.\n");
     println!("Look at it:   {}", absolute(&files.html));

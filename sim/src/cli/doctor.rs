@@ -51,7 +51,8 @@ pub fn digests_elsewhere(
     if sample.is_empty() {
         return Ok(Vec::new());
     }
-    let failed = |e: std::io::Error| Stop::harness(format!("could not start this program again: {e}"));
+    let failed =
+        |e: std::io::Error| Stop::harness(format!("could not start this program again: {e}"));
     let seeds: Vec<String> = sample.iter().map(|(seed, _)| seed.to_string()).collect();
     // A scenario from disk is found again by its path.
     let embedded = load(scenario.name(), &[]).is_ok();
@@ -59,14 +60,27 @@ pub fn digests_elsewhere(
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
     command.args(["digests", name, "--seeds", &seeds.join(","), "--engine", how.engine.name()]);
     command.args(["--crypto", how.crypto.name()]);
-    how.mutant.iter().for_each(|m| drop(command.args(["--mutant", m])));
-    how.settings.iter().for_each(|(k, v)| drop(command.arg("--set").arg(format!("{k}={v}"))));
-    command.env_clear().env("LANG", "tr_TR.UTF-8").env("TZ", "Pacific/Chatham").env("FAIRWAY_ANY", "x");
+    if let Some(mutant) = &how.mutant {
+        command.args(["--mutant", mutant]);
+    }
+    for (key, value) in &how.settings {
+        command.arg("--set").arg(format!("{key}={value}"));
+    }
+    command
+        .env_clear()
+        .env("LANG", "tr_TR.UTF-8")
+        .env("TZ", "Pacific/Chatham")
+        .env("FAIRWAY_ANY", "x");
     let output = command.output().map_err(failed)?;
-    let lines: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_string).collect();
+    let lines: Vec<String> =
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_string).collect();
     if lines.len() != sample.len() {
         let why = String::from_utf8_lossy(&output.stderr).trim().to_string();
-        return Err(Stop::harness(format!("the other process gave {} of {} digests: {why}", lines.len(), sample.len())));
+        return Err(Stop::harness(format!(
+            "the other process gave {} of {} digests: {why}",
+            lines.len(),
+            sample.len()
+        )));
     }
     Ok(lines)
 }
@@ -106,7 +120,10 @@ fn check_engine(engine: Engine, seeds: u64) -> Result<u64, Stop> {
         }
     }
     let word = if differing == 0 { "deterministic" } else { "NOT DETERMINISTIC" };
-    println!("  {:<10} {word}: {differing} of {compared} repeated runs differ, in this process and in another", engine.name());
+    println!(
+        "  {:<10} {word}: {differing} of {compared} repeated runs differ, in this process and in another",
+        engine.name()
+    );
     Ok(differing)
 }
 
@@ -125,7 +142,11 @@ pub fn crypto_ns() -> (u64, u64) {
     let sigs: Vec<_> = hashes.iter().map(|h| key.sign(*h)).collect();
     let sign = started.elapsed().as_nanos() as u64 / ROUNDS;
     let started = Instant::now();
-    let good = hashes.iter().zip(&sigs).filter(|(h, s)| nitro::Crypto::Real.recover(**h, s) == Some(key.address())).count();
+    let good = hashes
+        .iter()
+        .zip(&sigs)
+        .filter(|(h, s)| nitro::Crypto::Real.recover(**h, s) == Some(key.address()))
+        .count();
     let recover = started.elapsed().as_nanos() as u64 / ROUNDS;
     assert_eq!(good as u64, ROUNDS, "own signatures recover");
     (sign, recover)

@@ -17,7 +17,13 @@ use crate::story;
 const SHRINK_FOR: Duration = Duration::from_secs(30);
 
 /// Shrinks, explains and prints one failure; writes its bundle and its timeline.
-pub fn show(args: &RunArgs, scenario: &Scenario, how: &How, seed: u64, report: &RunReport) -> Outcome {
+pub fn show(
+    args: &RunArgs,
+    scenario: &Scenario,
+    how: &How,
+    seed: u64,
+    report: &RunReport,
+) -> Outcome {
     let shrunk = (!args.no_shrink && how.engine == Engine::Reference).then(|| {
         let (plan, _) = how.plan(scenario, seed, &Tape::default());
         shrink(how, &plan, seed, report, SHRINK_FOR)
@@ -41,7 +47,13 @@ pub struct Told {
 }
 
 /// Repeats a failing run with a recorder and puts it into words.
-pub fn tell(scenario: &Scenario, how: &How, seed: u64, report: &RunReport, shrunk: Option<&Shrunk>) -> Told {
+pub fn tell(
+    scenario: &Scenario,
+    how: &How,
+    seed: u64,
+    report: &RunReport,
+    shrunk: Option<&Shrunk>,
+) -> Told {
     let plan = match shrunk {
         Some(shrunk) => shrunk.plan.clone(),
         None => how.plan(scenario, seed, &Tape::default()).0,
@@ -70,8 +82,12 @@ pub fn tell(scenario: &Scenario, how: &How, seed: u64, report: &RunReport, shrun
 /// The causal story of a recorded run; empty when nothing broke.
 pub fn sentences(scenario: &Scenario, run: &Run) -> Vec<story::Sentence> {
     match (&run.report.verdict, &run.recording) {
-        (Verdict::Violation(v), Some(r)) => story::explain_steps(scenario.story(), &r.lines, v, &r.names),
-        (Verdict::Pass | Verdict::Violation(_) | Verdict::Panic(_) | Verdict::Budget(_), _) => Vec::new(),
+        (Verdict::Violation(v), Some(r)) => {
+            story::explain_steps(scenario.story(), &r.lines, v, &r.names)
+        }
+        (Verdict::Pass | Verdict::Violation(_) | Verdict::Panic(_) | Verdict::Budget(_), _) => {
+            Vec::new()
+        }
     }
 }
 
@@ -143,7 +159,8 @@ pub struct Files {
 pub fn write(out: &Path, told: &Told) -> Result<Files, Stop> {
     let id = &told.bundle.seed_id;
     let stem = format!("{}-{:x}-{}", id.scenario.replace('/', "-"), id.seed, id.engine.name());
-    let files = Files { bundle: out.join(format!("{stem}.json")), html: out.join(format!("{stem}.html")) };
+    let files =
+        Files { bundle: out.join(format!("{stem}.json")), html: out.join(format!("{stem}.html")) };
     let failed = |e: std::io::Error| Stop::harness(format!("{}: {e}", out.display()));
     std::fs::create_dir_all(out).map_err(failed)?;
     told.bundle.write(&files.bundle).map_err(failed)?;
@@ -156,10 +173,17 @@ pub fn print(told: &Told, shrunk: Option<&Shrunk>, files: &Files) {
     println!("\n{}", told.headline);
     if let Some(shrunk) = shrunk {
         let (before, after) = shrunk.elements;
-        println!("  shrunk from {before} to {after} operations and faults in {} runs; what is left:", shrunk.tried);
+        println!(
+            "  shrunk from {before} to {after} operations and faults in {} runs; what is left:",
+            shrunk.tried
+        );
         for (element, without) in &shrunk.needed {
             let text = told.bundle.plan.describe_element(*element).unwrap_or_default();
-            let then = if without.is_pass() { "without it nothing fails" } else { "without it something fails still" };
+            let then = if without.is_pass() {
+                "without it nothing fails"
+            } else {
+                "without it something fails still"
+            };
             println!("    - {text} ({then})");
         }
     }

@@ -6,8 +6,8 @@ use super::{Outcome, Stop, load};
 use crate::campaign::How;
 use crate::chance::Tape;
 use crate::invariant;
-use crate::world::{Options, World};
 use crate::scenario::{Availability, Engine, FaultKind, available};
+use crate::world::{Options, World};
 
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {
@@ -46,7 +46,10 @@ pub fn list(args: &ListArgs) -> Outcome {
             }
         }
         What::Faults => {
-            println!("{:<28} {:<8} {:<10} {:<10} {:<10}", "fault", "catalogue", "reference", "madsim", "turmoil");
+            println!(
+                "{:<28} {:<8} {:<10} {:<10} {:<10}",
+                "fault", "catalogue", "reference", "madsim", "turmoil"
+            );
             for kind in FaultKind::ALL {
                 let cells: Vec<String> = Engine::ALL
                     .iter()
@@ -56,7 +59,14 @@ pub fn list(args: &ListArgs) -> Outcome {
                         Availability::No => "-".to_string(),
                     })
                     .collect();
-                println!("{:<28} {:<9} {:<10} {:<10} {:<10}", kind.name(), kind.catalogue(), cells[0], cells[1], cells[2]);
+                println!(
+                    "{:<28} {:<9} {:<10} {:<10} {:<10}",
+                    kind.name(),
+                    kind.catalogue(),
+                    cells[0],
+                    cells[1],
+                    cells[2]
+                );
             }
         }
     }

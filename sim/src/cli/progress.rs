@@ -37,7 +37,12 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
         }
-        Progress { bar, started: Instant::now(), counts: Mutex::default(), plain: !terminal && !hidden }
+        Progress {
+            bar,
+            started: Instant::now(),
+            counts: Mutex::default(),
+            plain: !terminal && !hidden,
+        }
     }
 
     /// One run has ended.
@@ -60,7 +65,12 @@ impl Progress {
         let due = counts.last_line.map_or(self.started, |l| l).elapsed() >= Duration::from_secs(10);
         if due {
             counts.last_line = Some(Instant::now());
-            eprintln!("  {} of {} runs, {}", counts.runs, self.bar.length().unwrap_or(0), counts.line(elapsed));
+            eprintln!(
+                "  {} of {} runs, {}",
+                counts.runs,
+                self.bar.length().unwrap_or(0),
+                counts.line(elapsed)
+            );
         }
     }
 
@@ -81,6 +91,10 @@ impl Counts {
         let per_second = u128::from(self.runs) * 1_000 / ms;
         let ratio = self.virtual_ns / 1_000_000 / ms;
         let faults: u64 = self.faults.values().sum();
-        format!("{per_second}/s, virtual:wall {ratio}:1, {} failed, {faults} faults of {} kinds", self.failed, self.faults.len())
+        format!(
+            "{per_second}/s, virtual:wall {ratio}:1, {} failed, {faults} faults of {} kinds",
+            self.failed,
+            self.faults.len()
+        )
     }
 }

@@ -52,14 +52,21 @@ pub fn replay(args: &ReplayArgs) -> Outcome {
         let run = source.bundle.replay(engine, true);
         show(args, &source, engine, &run)?;
         let same_engine = engine == source.bundle.seed_id.engine;
-        if source.recorded && same_engine && source.bundle.is_of_this_build() && run.report.digest != source.bundle.digest {
+        if source.recorded
+            && same_engine
+            && source.bundle.is_of_this_build()
+            && run.report.digest != source.bundle.digest
+        {
             eprintln!("error: the digest was {} when it was recorded", source.bundle.digest);
             return Err(Stop::code(4));
         }
         let code = campaign::exit_code(&run.report.verdict);
         let expected = source.recorded && run.report.verdict == source.bundle.verdict;
         if expected && same_engine {
-            println!("  as recorded: same verdict{}", if run.report.digest == source.bundle.digest { ", same digest" } else { "" });
+            println!(
+                "  as recorded: same verdict{}",
+                if run.report.digest == source.bundle.digest { ", same digest" } else { "" }
+            );
         }
         worst = worst.max(code);
     }
@@ -81,7 +88,12 @@ fn show(args: &ReplayArgs, source: &Source, engine: Engine, run: &Run) -> Outcom
     if let (true, Some(recording)) = (args.trace, &run.recording) {
         let until = args.until.map_or(u64::MAX, |s| s.saturating_mul(1_000_000_000));
         for line in recording.lines.iter().filter(|l| l.at_ns <= until) {
-            println!("  {:>6}.{:03} s  {}", line.at_ns / 1_000_000_000, line.at_ns / 1_000_000 % 1_000, line.text);
+            println!(
+                "  {:>6}.{:03} s  {}",
+                line.at_ns / 1_000_000_000,
+                line.at_ns / 1_000_000 % 1_000,
+                line.text
+            );
         }
     }
     if let Some(file) = &args.html {
@@ -124,7 +136,10 @@ fn find(args: &ReplayArgs) -> Result<Source, Stop> {
     let scenario = scenario_of(&id)?;
     if scenario.digest_short() != id.scenario_digest {
         let found = scenario.digest_short();
-        return Err(Stop::usage(format!("{}: the scenario has changed: its digest is {found}", args.what)));
+        return Err(Stop::usage(format!(
+            "{}: the scenario has changed: its digest is {found}",
+            args.what
+        )));
     }
     let bundle = bundle_of(&id, &scenario);
     Ok(Source { bundle, scenario, recorded: false })
@@ -154,7 +169,10 @@ fn bundle_of(id: &SeedId, scenario: &Scenario) -> Bundle {
 
 fn scenario_of(id: &SeedId) -> Result<Scenario, Stop> {
     let settings: Vec<_> = id.settings.clone().into_iter().collect();
-    load(&id.scenario, &settings)?.into_iter().next().ok_or_else(|| Stop::usage(format!("no scenario {}", id.scenario)))
+    load(&id.scenario, &settings)?
+        .into_iter()
+        .next()
+        .ok_or_else(|| Stop::usage(format!("no scenario {}", id.scenario)))
 }
 
 /// Kept bugs are repeated on any build.

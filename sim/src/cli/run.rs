@@ -62,7 +62,9 @@ pub enum Format {
 }
 
 fn seeds(text: &str) -> Result<Seeds, String> {
-    let number = |t: &str| t.replace('_', "").parse::<u64>().map_err(|_| format!("expected N or A..B, found `{text}`"));
+    let number = |t: &str| {
+        t.replace('_', "").parse::<u64>().map_err(|_| format!("expected N or A..B, found `{text}`"))
+    };
     let range = match text.split_once("..") {
         Some((a, b)) => number(a)?..number(b)?,
         None => 0..number(text)?,
@@ -71,8 +73,10 @@ fn seeds(text: &str) -> Result<Seeds, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let n: u64 = digits.parse().map_err(|_| "expected a duration such as 30s, 10m or 2h".to_string())?;
+    let (digits, unit) =
+        text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let n: u64 =
+        digits.parse().map_err(|_| "expected a duration such as 30s, 10m or 2h".to_string())?;
     match unit {
         "s" => Ok(Duration::from_secs(n)),
         "m" => Ok(Duration::from_secs(n * 60)),
@@ -110,7 +114,10 @@ pub fn run(args: &RunArgs) -> Outcome {
         .map(|(s, e)| (s.clone(), args.how.how(e)))
         .collect();
     if jobs.is_empty() {
-        return Err(Stop::usage(format!("`{}` has no scenario for the engine asked for", args.what)));
+        return Err(Stop::usage(format!(
+            "`{}` has no scenario for the engine asked for",
+            args.what
+        )));
     }
     check_engines(&jobs)?;
     let per_scenario = args.seeds.0.end - args.seeds.0.start;
@@ -186,11 +193,15 @@ fn report_all(args: &RunArgs, done: &mut [Done]) -> Result<BTreeSet<u8>, Stop> {
         match d.scenario.expect() {
             Expect::Pass => {
                 lines.push(one_line(d));
-                let missed: Vec<&String> = d.scenario.goals().iter().filter(|g| !d.tally.goals.contains_key(*g)).collect();
+                let missed: Vec<&String> =
+                    d.scenario.goals().iter().filter(|g| !d.tally.goals.contains_key(*g)).collect();
                 if !missed.is_empty() && d.tally.failed.is_empty() {
                     let enough = d.tally.runs >= GOALS_AFTER;
                     let word = if enough { "GOAL MISSED" } else { "not yet reached" };
-                    lines.push(format!("         {word}: {}", missed.iter().map(|g| g.as_str()).collect::<Vec<_>>().join(", ")));
+                    lines.push(format!(
+                        "         {word}: {}",
+                        missed.iter().map(|g| g.as_str()).collect::<Vec<_>>().join(", ")
+                    ));
                     codes.extend(enough.then_some(9));
                 }
                 for (seed, report) in d.tally.failed.iter().take(3) {
@@ -239,7 +250,10 @@ fn negative_line(d: &Done, expected: &str) -> (String, bool) {
     match found.map(|(seed, report)| (seed, &report.verdict)) {
         Some((seed, Verdict::Violation(v))) if v.invariant == expected => {
             let runs = d.tally.runs;
-            (format!("  caught {mutant:<28} by {expected:<32} at seed {seed:<5} ({runs} runs)"), true)
+            (
+                format!("  caught {mutant:<28} by {expected:<32} at seed {seed:<5} ({runs} runs)"),
+                true,
+            )
         }
         Some((seed, other)) => {
             let what = match other {
@@ -248,9 +262,19 @@ fn negative_line(d: &Done, expected: &str) -> (String, bool) {
                 Verdict::Budget(steps) => format!("{steps} steps"),
                 Verdict::Pass => "nothing".into(),
             };
-            (format!("  WRONG  {mutant:<28} expected {expected}, found at seed {seed}: {what}"), false)
+            (
+                format!("  WRONG  {mutant:<28} expected {expected}, found at seed {seed}: {what}"),
+                false,
+            )
         }
-        None => (format!("  MISSED {mutant:<28} survived {} runs of {}", d.tally.runs, d.scenario.name()), false),
+        None => (
+            format!(
+                "  MISSED {mutant:<28} survived {} runs of {}",
+                d.tally.runs,
+                d.scenario.name()
+            ),
+            false,
+        ),
     }
 }
 
@@ -259,7 +283,8 @@ fn summary(done: &[Done], elapsed: Duration) {
     for d in done {
         all.merge(d.tally.clone());
     }
-    let fired: Vec<String> = all.faults.iter().map(|(k, n)| format!("{k} {}", thousands(*n))).collect();
+    let fired: Vec<String> =
+        all.faults.iter().map(|(k, n)| format!("{k} {}", thousands(*n))).collect();
     if !fired.is_empty() {
         println!("  faults fired: {}", fired.join(", "));
     }
@@ -342,12 +367,18 @@ fn check_determinism(args: &RunArgs, done: &[Done]) -> Result<u64, Stop> {
             compared += 1;
             if here != there {
                 differing += 1;
-                eprintln!("error: {} differs in another process", d.how.seed_id(&d.scenario, *seed));
+                eprintln!(
+                    "error: {} differs in another process",
+                    d.how.seed_id(&d.scenario, *seed)
+                );
             }
         }
     }
     if args.format == Format::Tty {
-        println!("  determinism: {differing} of {} runs differ when repeated in another process", thousands(compared));
+        println!(
+            "  determinism: {differing} of {} runs differ when repeated in another process",
+            thousands(compared)
+        );
     }
     Ok(differing)
 }

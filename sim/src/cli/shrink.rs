@@ -30,13 +30,18 @@ pub fn shrink(args: &ShrinkArgs) -> Outcome {
         return Err(Stop::usage(format!("no scenario {}", id.scenario)));
     };
     // Shrinking promises reproduction on the reference engine alone.
-    let how = How { engine: Engine::Reference, crypto: id.crypto, mutant: id.mutant.clone(), settings };
+    let how =
+        How { engine: Engine::Reference, crypto: id.crypto, mutant: id.mutant.clone(), settings };
     let first = how.run(&scenario, id.seed, false).report;
     if first.verdict.is_pass() {
-        return Err(Stop::usage(format!("{}: this run passes on the reference engine; nothing to shrink", args.what)));
+        return Err(Stop::usage(format!(
+            "{}: this run passes on the reference engine; nothing to shrink",
+            args.what
+        )));
     }
     let (plan, _) = how.plan(&scenario, id.seed, &Tape::default());
-    let shrunk = crate::shrink::shrink(&how, &plan, id.seed, &first, Duration::from_secs(args.seconds));
+    let shrunk =
+        crate::shrink::shrink(&how, &plan, id.seed, &first, Duration::from_secs(args.seconds));
     let told = failure::tell(&scenario, &how, id.seed, &first, Some(&shrunk));
     let files = failure::write(&args.out, &told)?;
     failure::print(&told, Some(&shrunk), &files);

@@ -1,14 +1,17 @@
 //! Three ways to execute a run.
 
+pub mod madsim;
 pub mod reference;
+pub mod stream;
+pub mod turmoil;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::chance::Chance;
 use crate::invariant::Violation;
 use crate::observe::PartyId;
 use crate::scenario::FaultKind;
-use crate::chance::Chance;
 use crate::scenario::{Engine, Plan};
 use crate::world::{Options, World};
 use fairway_core::types::Amount;
@@ -88,17 +91,29 @@ impl RunReport {
 /// # Errors
 /// Why not, and how to get it.
 pub fn check_available(engine: Engine) -> Result<(), String> {
-    let _ = engine;
-    Ok(())
+    match engine {
+        Engine::Reference => Ok(()),
+        Engine::Madsim | Engine::Turmoil if madsim::AVAILABLE => Ok(()),
+        Engine::Madsim | Engine::Turmoil => Err(stream::Unavailable { engine }.to_string()),
+    }
 }
 
 /// Runs a plan on an engine. The world is there afterwards where the engine can give it back.
-pub fn run(engine: Engine, plan: Plan, chance: Chance, options: Options) -> (RunReport, Option<World>) {
-    let (report, world) = match engine {
-        Engine::Reference => reference::run(plan, chance, options),
-        Engine::Madsim | Engine::Turmoil => reference::run(plan, chance, options),
+pub fn run(
+    engine: Engine,
+    plan: Plan,
+    chance: Chance,
+    options: Options,
+) -> (RunReport, Option<World>) {
+    let ran = match engine {
+        Engine::Reference => Ok(reference::run(plan, chance, options)),
+        Engine::Madsim => madsim::run(plan, chance, options),
+        Engine::Turmoil => turmoil::run(plan, chance, options),
     };
-    (report, Some(world))
+    match ran {
+        Ok((report, world)) => (report, Some(world)),
+        Err(unavailable) => (RunReport::panicked(unavailable.to_string()), None),
+    }
 }
 
 /// Sums up a world that is over.

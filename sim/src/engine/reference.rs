@@ -170,7 +170,8 @@ impl Reference {
             Event::Frame { from, to, bytes } => self.deliver(from, to, bytes),
             Event::Session(a, b) => {
                 let now = self.world.now;
-                let cut = self.world.network.is_cut(now, a, b) || self.world.network.is_cut(now, b, a);
+                let cut =
+                    self.world.network.is_cut(now, a, b) || self.world.network.is_cut(now, b, a);
                 for (this, other) in [(a, b), (b, a)] {
                     let peer = self.world.parties[other.0].key.address();
                     if !cut && self.world.parties[other.0].up {
@@ -298,7 +299,8 @@ impl Reference {
         if let Some(until) = until {
             let incarnation = self.world.parties[party.0].incarnation;
             // At least a millisecond: a frozen clock never gets there.
-            let at = self.world.now.saturating_add(until.since_ms(now).max(1).saturating_mul(1_000_000));
+            let at =
+                self.world.now.saturating_add(until.since_ms(now).max(1).saturating_mul(1_000_000));
             self.push(at, Event::Wake { party, incarnation, wake });
         }
     }

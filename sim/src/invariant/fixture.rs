@@ -22,9 +22,9 @@ pub const ALICE: PartyId = PartyId(0);
 pub const BOB: PartyId = PartyId(1);
 pub const MALLORY: PartyId = PartyId(2);
 
-const APP: Address = Address::repeat_byte(0xca);
+pub const APP: Address = Address::repeat_byte(0xca);
 const TOKEN: Address = Address::repeat_byte(0x70);
-const START: u64 = 1_700_000_000;
+pub const START: u64 = 1_700_000_000;
 const BLOCK_TIME_S: u64 = 12;
 
 pub fn key(party: PartyId) -> SecretKey {

@@ -15,8 +15,8 @@ use super::run::Run;
 use super::shares::Shares;
 use super::view::Views;
 use super::{Invariant, Violation};
-use crate::world::memo::Memo;
 use crate::observe::{Observed, PartyId};
+use crate::world::memo::Memo;
 
 /// See [`Invariant::statement`].
 #[derive(Debug)]

@@ -5,6 +5,8 @@
 
 #![allow(clippy::result_large_err, reason = "a violation ends the run: its size costs nothing")]
 
+#[cfg(test)]
+mod actors;
 mod answered;
 mod approved;
 mod canon;
@@ -38,8 +40,8 @@ use std::sync::Arc;
 
 use fairway_core::types::{Amount, ChannelId};
 
-use crate::world::memo::Memo;
 use crate::observe::{Observed, PartyId, PartyInfo};
+use crate::world::memo::Memo;
 use run::Run;
 
 /// What the run is, for invariants that need to know.

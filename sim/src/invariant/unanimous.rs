@@ -14,8 +14,8 @@ use fairway_core::types::{ChannelId, Lsn, Timestamp};
 use super::run::Run;
 use super::shares::Shares;
 use super::{Invariant, Violation};
-use crate::world::memo::Memo;
 use crate::observe::{Observed, PartyId};
+use crate::world::memo::Memo;
 
 /// See [`Invariant::statement`].
 #[derive(Debug)]
@@ -78,8 +78,10 @@ impl SupportIsUnanimous {
         }
         let state = supported.state();
         let hash = state.hash();
-        let logged_here = logged.signatures.get(&channel).and_then(|c| c.get(&hash)).into_iter().flatten();
-        let signers: BTreeSet<_> = logged_here.filter_map(|sig| self.memo.signer(hash, sig)).collect();
+        let logged_here =
+            logged.signatures.get(&channel).and_then(|c| c.get(&hash)).into_iter().flatten();
+        let signers: BTreeSet<_> =
+            logged_here.filter_map(|sig| self.memo.signer(hash, sig)).collect();
         if let Some(missing) = state.fixed.participants.iter().find(|p| !signers.contains(*p)) {
             let name = self.run.party(*missing).map(|p| self.run.name(p)).unwrap_or("a stranger");
             let what = format!(

@@ -14,8 +14,8 @@ use super::run::{Released, Run, released};
 use super::shares::Shares;
 use super::view::{ChannelView, Views};
 use super::{Invariant, Violation};
-use crate::world::memo::Memo;
 use crate::observe::{Observed, PartyId};
+use crate::world::memo::Memo;
 
 /// See [`Invariant::statement`].
 #[derive(Debug)]

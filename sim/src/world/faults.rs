@@ -5,14 +5,17 @@ use fairway_core::log::{FileName, Slot};
 use fairway_core::nitro::Call;
 use fairway_core::types::{Address, ChainTime, Timestamp};
 
-use super::chain::{Congestion, EndpointFaults, Endpoint, Failure, Fate, LogFault, MempoolFaults, ReorgPolicy, TxId, Victims};
+use super::chain::{
+    Congestion, Endpoint, EndpointFaults, Failure, Fate, LogFault, MempoolFaults, ReorgPolicy,
+    TxId, Victims,
+};
 use super::network::{Rule, Trouble};
 use super::{EPOCH_MS, Lift, STRANGER, Timer, World};
+use crate::chance::Site;
 use crate::disk;
 use crate::observe::{Observed, PartyId};
 use crate::scenario::{Dropped, RotTarget, Unsynced};
 use crate::scenario::{FaultAction, FaultTrigger, Link};
-use crate::chance::Site;
 
 impl World {
     pub(super) fn schedule_faults(&mut self) {
@@ -106,7 +109,10 @@ impl World {
         match what {
             FaultAction::Reorg { depth, drop } => self.reorg(depth.0, *drop),
             FaultAction::RpcOutage { lasts } => {
-                self.endpoints(EndpointFaults { outage: true, ..EndpointFaults::default() }, lasts.0);
+                self.endpoints(
+                    EndpointFaults { outage: true, ..EndpointFaults::default() },
+                    lasts.0,
+                );
             }
             FaultAction::MissingLogs { lasts } => {
                 let logs = LogFault::Withheld;
@@ -118,7 +124,10 @@ impl World {
             }
             FaultAction::StaleHead { blocks, lasts } => {
                 let stale_blocks = blocks.0;
-                self.endpoints(EndpointFaults { stale_blocks, ..EndpointFaults::default() }, lasts.0);
+                self.endpoints(
+                    EndpointFaults { stale_blocks, ..EndpointFaults::default() },
+                    lasts.0,
+                );
             }
             FaultAction::FeeSpike { lasts } => {
                 let honest = self.parties.iter().filter(|p| p.strategy.is_none());
@@ -139,7 +148,12 @@ impl World {
             FaultAction::StrangerDeposit { channel, amount } => {
                 let Some(channel) = self.channel_named(channel) else { return };
                 let held = self.chain.holdings(channel);
-                let call = Call::Deposit { asset: Address::ZERO, channel, expected_held: held, amount: *amount };
+                let call = Call::Deposit {
+                    asset: Address::ZERO,
+                    channel,
+                    expected_held: held,
+                    amount: *amount,
+                };
                 let at = Timestamp(EPOCH_MS + self.now / 1_000_000);
                 self.chain.submit(at, STRANGER, call);
             }
@@ -336,7 +350,11 @@ impl World {
 
     /// Ends the run once there is nothing left to happen.
     pub(super) fn end_if_settled(&mut self) {
-        if self.is_over() || !self.workload_is_done() || !self.nodes_are_quiet() || !self.faults_are_over() {
+        if self.is_over()
+            || !self.workload_is_done()
+            || !self.nodes_are_quiet()
+            || !self.faults_are_over()
+        {
             return;
         }
         if !self.healed {

@@ -6,8 +6,8 @@ use fairway_core::event::{Event, ObjectiveKind};
 use fairway_core::nitro::{Call, Log};
 use fairway_core::types::{Amount, BlockNum, ChannelId};
 
-use super::chain::Fate;
 use super::World;
+use super::chain::Fate;
 use crate::observe::{Observed, PartyId};
 
 /// Which goals a run has reached so far. Only those that its plan names are looked for.
@@ -58,13 +58,16 @@ impl Goals {
                 }
             }
             Observed::Delivered { wire: Some(wire), .. } if self.wants("duplicate-received") => {
-                let times = self.delivered.entry(*blake3::hash(&wire.encode()).as_bytes()).or_default();
+                let times =
+                    self.delivered.entry(*blake3::hash(&wire.encode()).as_bytes()).or_default();
                 *times += 1;
                 if *times > 1 {
                     self.reach("duplicate-received");
                 }
             }
-            Observed::Rested { refused, .. } if *refused > 0 => self.reach("hostile-message-refused"),
+            Observed::Rested { refused, .. } if *refused > 0 => {
+                self.reach("hostile-message-refused")
+            }
             Observed::Restarted { .. } => self.reach("restarted-after-crash"),
             Observed::Sent { .. }
             | Observed::Delivered { .. }

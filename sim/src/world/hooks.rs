@@ -12,15 +12,17 @@ use super::{Act, Timer, World};
 use crate::byzantine::Seen;
 use crate::disk::DiskError;
 use crate::observe::{Observed, PartyId};
-use crate::scenario::Side;
 use crate::scenario::FaultTrigger;
+use crate::scenario::Side;
 
 impl World {
     /// Counts a step; says whether the process dies before taking it.
     pub fn step(&mut self, party: PartyId, step: &Step) -> bool {
-        if matches!(step, Step::Wait { .. }) {
-            return false;
-        }
+        !matches!(step, Step::Wait { .. }) && self.count_step(party)
+    }
+
+    /// Counts a step that is taken; says whether the process dies before it.
+    pub fn count_step(&mut self, party: PartyId) -> bool {
         self.steps += 1;
         self.steps_of[party.0] += 1;
         self.options.crash_at_step == Some((party, self.steps_of[party.0]))
@@ -37,7 +39,8 @@ impl World {
             Ok(driver) => {
                 party.up = true;
                 party.stopped = None;
-                let mended = |f: &Finding| matches!(f, Finding::TornTail { .. } | Finding::Adopted { .. });
+                let mended =
+                    |f: &Finding| matches!(f, Finding::TornTail { .. } | Finding::Adopted { .. });
                 if driver.findings().iter().any(mended) {
                     self.goals.reach("torn-tail-cut");
                 }
@@ -47,7 +50,12 @@ impl World {
                     let log = party.log_on_disk();
                     let may_have_forgotten = party.may_have_forgotten;
                     let recovered = fold(&log);
-                    let seen = Observed::Restarted { node: id, log: &log, state: &recovered, may_have_forgotten };
+                    let seen = Observed::Restarted {
+                        node: id,
+                        log: &log,
+                        state: &recovered,
+                        may_have_forgotten,
+                    };
                     self.observe(&seen);
                 }
                 self.reconnect(id);
@@ -222,7 +230,9 @@ impl World {
                 }
                 self.replied(request, &reply);
             }
-            Effect::Notify(notice) => self.observe(&Observed::Notified { node: id, notice: &notice }),
+            Effect::Notify(notice) => {
+                self.observe(&Observed::Notified { node: id, notice: &notice })
+            }
             Effect::Connect { .. } => {}
         }
     }

@@ -34,8 +34,8 @@ use crate::disk::Disk;
 use crate::invariant::{self, Invariant, Setting, Violation};
 use crate::observe::{Observed, PartyId, PartyInfo};
 use crate::scenario::FaultKind;
-use crate::scenario::Side;
 use crate::scenario::Plan;
+use crate::scenario::Side;
 use crate::story::Recorder;
 use crate::trace::Trace;
 
@@ -190,8 +190,7 @@ impl World {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let adjudicator = Address::repeat_byte(0xad);
         let consensus_app = Address::repeat_byte(0xca);
-        let mut chain =
-            ChainSim::new(ChainTime(EPOCH_MS / 1_000), Adjudicator::new(consensus_app));
+        let mut chain = ChainSim::new(ChainTime(EPOCH_MS / 1_000), Adjudicator::new(consensus_app));
         let confirmations = u32::try_from(plan.chain.confirmations).unwrap_or(u32::MAX);
         let pins = |me| Pins { chain_id: CHAIN_ID, adjudicator, consensus_app, me, confirmations };
         let parties: Vec<Party> = (0..plan.parties.len())
@@ -315,7 +314,9 @@ impl World {
             Timer::Feed { party, incarnation, input } => {
                 self.acts.push_back(Act::Input { party, incarnation, input });
             }
-            Timer::Fetch { party, incarnation, from } => self.answer_fetch(party, incarnation, from),
+            Timer::Fetch { party, incarnation, from } => {
+                self.answer_fetch(party, incarnation, from)
+            }
             Timer::Heal => self.heal(),
             Timer::End => self.end_unsettled(),
         }
@@ -324,6 +325,11 @@ impl World {
     /// The next thing that the engine must do.
     pub fn next_act(&mut self) -> Option<Act> {
         self.acts.pop_front()
+    }
+
+    /// Whether the engine has something to do.
+    pub fn has_acts(&self) -> bool {
+        !self.acts.is_empty()
     }
 
     pub(crate) fn act(&mut self, act: Act) {
@@ -401,7 +407,10 @@ impl World {
             if self.parties[i].up {
                 let incarnation = self.parties[i].incarnation;
                 let delay = self.rpc_latency(id);
-                self.after(delay, Timer::Feed { party: id, incarnation, input: Input::NewHead { number } });
+                self.after(
+                    delay,
+                    Timer::Feed { party: id, incarnation, input: Input::NewHead { number } },
+                );
             }
             self.let_adversary_see_block(id);
         }
@@ -424,9 +433,11 @@ impl World {
 
     /// Draws how long a sync takes.
     pub fn sync_latency(&mut self, party: PartyId) -> u64 {
-        let mut latency = self.plan.sync_latency.draw(&mut self.chance, &self.sites.sync[party.0]).0;
+        let mut latency =
+            self.plan.sync_latency.draw(&mut self.chance, &self.sites.sync[party.0]).0;
         for fault in &self.plan.faults {
-            if let crate::scenario::FaultAction::Slow { party: whose, latency: extra, .. } = &fault.what
+            if let crate::scenario::FaultAction::Slow { party: whose, latency: extra, .. } =
+                &fault.what
                 && self.plan.parties[party.0].name == *whose
                 && self.now < self.parties[party.0].sync_slow_until
             {
@@ -499,9 +510,10 @@ fn make_party(
             break key;
         }
     };
-    let mutant = plan.mutant.as_deref().and_then(|id| {
-        fairway_core::MUTANTS.iter().find(|m| m.id == id).map(|m| m.id)
-    });
+    let mutant = plan
+        .mutant
+        .as_deref()
+        .and_then(|id| fairway_core::MUTANTS.iter().find(|m| m.id == id).map(|m| m.id));
     let challenge_min =
         plan.channels.iter().map(|c| c.challenge_duration.0 / 1_000_000_000).min().unwrap_or(30);
     let wants_images = plan.faults.iter().any(|f| {
@@ -516,7 +528,11 @@ fn make_party(
         name: planned.name.clone(),
         pins: pins(key.address()),
         key,
-        config: party::config(mutant, u32::try_from(challenge_min).unwrap_or(u32::MAX), plan.patience),
+        config: party::config(
+            mutant,
+            u32::try_from(challenge_min).unwrap_or(u32::MAX),
+            plan.patience,
+        ),
         disk: Disk::default(),
         strategy,
         up: false,

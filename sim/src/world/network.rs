@@ -145,7 +145,8 @@ impl Network {
         if lost || damaged {
             return Passage { arrives_after: Vec::new(), damaged };
         }
-        let arrives_after = (0..copies as u64).map(|i| delay + held + i * (delay / 2 + 1)).collect();
+        let arrives_after =
+            (0..copies as u64).map(|i| delay + held + i * (delay / 2 + 1)).collect();
         Passage { arrives_after, damaged: false }
     }
 }

@@ -111,10 +111,7 @@ impl Party {
     /// All events on its disk as it is; nothing when it does not open.
     pub fn log_on_disk(&self) -> Vec<(Timestamp, Event)> {
         let files = self.disk.read_all();
-        log::open(&files)
-            .ok()
-            .and_then(|opened| driver::recorded(&opened).ok())
-            .unwrap_or_default()
+        log::open(&files).ok().and_then(|opened| driver::recorded(&opened).ok()).unwrap_or_default()
     }
 }
 

@@ -79,7 +79,10 @@ impl World {
             .iter()
             .filter_map(|c| {
                 let terms = self.terms(&c.id)?;
-                Some((c.id.clone(), terms.fixed_part(self.parties[0].pins.consensus_app).channel_id()))
+                Some((
+                    c.id.clone(),
+                    terms.fixed_part(self.parties[0].pins.consensus_app).channel_id(),
+                ))
             })
             .collect();
         self.workload.channels.extend(channels);
@@ -114,7 +117,9 @@ impl World {
         let channel = |name: &str| self.workload.channel(name);
         let (from, command) = match &action {
             OpAction::Open { channel, from } => (from, self.terms(channel).map(Command::Open)),
-            OpAction::Close { channel: c, from } => (from, channel(c).map(|channel| Command::Close { channel })),
+            OpAction::Close { channel: c, from } => {
+                (from, channel(c).map(|channel| Command::Close { channel }))
+            }
             OpAction::ForceClose { channel: c, from } => {
                 (from, channel(c).map(|channel| Command::ForceClose { channel }))
             }
@@ -164,7 +169,10 @@ impl World {
     }
 
     fn send(&mut self, request: u64) {
-        let Some(Pending { party, command, .. }) = self.workload.pending.get(&request).cloned() else { return };
+        let Some(Pending { party, command, .. }) = self.workload.pending.get(&request).cloned()
+        else {
+            return;
+        };
         self.after(RETRY_NS, Timer::Retry { request });
         if self.parties[party.0].up {
             let incarnation = self.parties[party.0].incarnation;
@@ -177,7 +185,9 @@ impl World {
     pub(super) fn retry(&mut self, request: u64) {
         let Some(pending) = self.workload.pending.get(&request) else { return };
         let gone = self.parties[pending.party.0].stopped.is_some();
-        if gone || matches!(pending.command, Command::Pay { .. }) && self.parties[pending.party.0].up {
+        if gone
+            || matches!(pending.command, Command::Pay { .. }) && self.parties[pending.party.0].up
+        {
             let op = pending.op;
             self.workload.pending.remove(&request);
             return self.answered(op);
@@ -189,8 +199,10 @@ impl World {
     pub(super) fn replied(&mut self, request: RequestId, reply: &Result<Accepted, Refusal>) {
         let Some(pending) = self.workload.pending.get(&request.0) else { return };
         // A channel that is not open yet, or a node in recovery, is worth another try later.
-        let later = matches!(reply, Err(Refusal::NotOpen(_) | Refusal::Recovering | Refusal::UnknownChannel(_)))
-            && !self.healed
+        let later = matches!(
+            reply,
+            Err(Refusal::NotOpen(_) | Refusal::Recovering | Refusal::UnknownChannel(_))
+        ) && !self.healed
             && !self.channel_is_ending(&pending.command);
         if later {
             return;
@@ -202,10 +214,15 @@ impl World {
 
     fn channel_is_ending(&self, command: &Command) -> bool {
         let channel = match command {
-            Command::Pay { channel, .. } | Command::Close { channel } | Command::ForceClose { channel } => *channel,
+            Command::Pay { channel, .. }
+            | Command::Close { channel }
+            | Command::ForceClose { channel } => *channel,
             Command::Open(_) => return false,
         };
-        self.workload.seen.values().any(|s| s.phases.get(&channel).is_some_and(|p| p.0 > Phase::Open))
+        self.workload
+            .seen
+            .values()
+            .any(|s| s.phases.get(&channel).is_some_and(|p| p.0 > Phase::Open))
     }
 
     fn answered(&mut self, op: usize) {
@@ -228,7 +245,8 @@ impl World {
         }
         seen.lsn = state.lsn().0;
         let at_rest = |c: &fairway_core::channel::Channel| {
-            c.phase == Phase::Finished || c.phase == Phase::Open && c.updates.is_empty() && !c.has_unanswered_signature()
+            c.phase == Phase::Finished
+                || c.phase == Phase::Open && c.updates.is_empty() && !c.has_unanswered_signature()
         };
         seen.quiet = state.live_objectives() == 0
             && state.wishes().is_empty()
@@ -247,7 +265,9 @@ impl World {
         }
         let waiting = std::mem::take(&mut self.workload.waiting);
         for op in waiting {
-            let OpTrigger::After { milestone, delay } = self.plan.ops[op].when.clone() else { continue };
+            let OpTrigger::After { milestone, delay } = self.plan.ops[op].when.clone() else {
+                continue;
+            };
             if self.is_reached(&milestone) {
                 self.after(delay.0, Timer::Op(op));
             } else {
@@ -266,7 +286,9 @@ impl World {
             Milestone::ChannelUpdated(c) => {
                 let channel = self.workload.channel(c);
                 self.workload.seen.values().any(|s| {
-                    channel.and_then(|c| s.phases.get(&c)).is_some_and(|p| p.1 > Some(TurnNum::POSTFUND))
+                    channel
+                        .and_then(|c| s.phases.get(&c))
+                        .is_some_and(|p| p.1 > Some(TurnNum::POSTFUND))
                 })
             }
             Milestone::Done(_) => false,
@@ -278,13 +300,23 @@ impl World {
     }
 
     fn all_honest(&self, channel: &str, holds: impl Fn(Phase, Option<TurnNum>) -> bool) -> bool {
-        let (Some(planned), Some(id)) = (self.plan.channel(channel), self.workload.channel(channel)) else {
+        let (Some(planned), Some(id)) =
+            (self.plan.channel(channel), self.workload.channel(channel))
+        else {
             return false;
         };
-        [&planned.parties.0, &planned.parties.1].into_iter().filter_map(|n| self.party_named(n)).all(|p| {
-            self.parties[p.0].strategy.is_some()
-                || self.workload.seen.get(&p.0).and_then(|s| s.phases.get(&id)).is_some_and(|(a, b)| holds(*a, *b))
-        })
+        [&planned.parties.0, &planned.parties.1]
+            .into_iter()
+            .filter_map(|n| self.party_named(n))
+            .all(|p| {
+                self.parties[p.0].strategy.is_some()
+                    || self
+                        .workload
+                        .seen
+                        .get(&p.0)
+                        .and_then(|s| s.phases.get(&id))
+                        .is_some_and(|(a, b)| holds(*a, *b))
+            })
     }
 
     /// Whether users want nothing more: everything asked was answered, and nothing waits that can still begin.
@@ -295,9 +327,10 @@ impl World {
 
     /// Whether every honest node that runs has said, since it started, that it has nothing left to do.
     pub(super) fn nodes_are_quiet(&self) -> bool {
-        self.parties.iter().filter(|p| p.strategy.is_none() && p.stopped.is_none()).all(|p| {
-            p.up && self.workload.seen.get(&p.id.0).is_some_and(|s| s.quiet)
-        })
+        self.parties
+            .iter()
+            .filter(|p| p.strategy.is_none() && p.stopped.is_none())
+            .all(|p| p.up && self.workload.seen.get(&p.id.0).is_some_and(|s| s.quiet))
     }
 
     /// A party died: what it believed is not known any more.

@@ -1,0 +1,316 @@
+//! A development chain: one process's own chain of blocks around the adjudicator's model.
+//!
+//! It is for trying things out and for tests. It lives in memory and ends with the process; money on it is made at its start
+//! and is worth nothing; there is no gas, no competition for inclusion and no reorganization. What the adjudicator does is
+//! decided by core's model of the deployed contract.
+//!
+//! A block comes every `block_time`. Blocks are at least one second of *chain* time apart, as on Ethereum, so with faster blocks
+//! the chain's time runs ahead of the wall's: durations of challenges count the chain's.
+
+mod ledger;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use fairway_core::chain_types::{B256, Block, BlockRef};
+use fairway_core::event::Pins;
+use fairway_core::input::Input;
+use fairway_core::nitro::{Call, Crypto};
+use fairway_core::types::{Address, Amount, BlockNum, ChainTime, ChannelId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::clock::WallClock;
+use crate::inbox::{Inbox, Stopped};
+use ledger::Ledger;
+
+/// The id of development chains, as other tools use it.
+pub const CHAIN_ID: u64 = 31_337;
+
+/// What a node's log is pinned to on a development chain.
+pub fn pins(me: Address) -> Pins {
+    Pins {
+        chain_id: CHAIN_ID,
+        adjudicator: Address::repeat_byte(0xad),
+        consensus_app: CONSENSUS_APP,
+        me,
+        confirmations: CONFIRMATIONS,
+    }
+}
+
+/// Blocks after which a fact counts. Nothing is ever taken back here; two keep the node's waiting visible.
+pub const CONFIRMATIONS: u32 = 2;
+
+const CONSENSUS_APP: Address = Address::repeat_byte(0xca);
+
+/// Speaks to the chain; cheap to clone. The chain ends when the last one is dropped.
+#[derive(Clone)]
+pub struct DevChain(mpsc::Sender<Request>);
+
+/// One node's way to the chain. Nothing here waits: what a busy chain does not take, the node asks for again.
+pub struct Endpoint {
+    chain: DevChain,
+    me: Address,
+    blocks_max: u64,
+    inbox: Inbox,
+}
+
+/// A transaction's result, for who submitted it outside a node.
+pub type Receipt = Result<BlockNum, String>;
+
+enum Request {
+    Join { who: Address, inbox: Inbox },
+    Submit { from: Address, call: Call, receipt: Option<oneshot::Sender<Receipt>> },
+    Fetch { from: BlockNum, blocks_max: u64, inbox: Inbox },
+    Accounts(oneshot::Sender<Accounts>),
+}
+
+/// Who owns what at the head.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts {
+    /// Native tokens outside the adjudicator.
+    pub balances: BTreeMap<Address, Amount>,
+    /// What the adjudicator holds for channels; nothing for those not listed.
+    pub holdings: BTreeMap<ChannelId, Amount>,
+    /// Whether every token is where it should be.
+    pub is_conserved: bool,
+}
+
+impl DevChain {
+    /// Starts a chain on which the given accounts own native tokens. Runs on the caller's executor.
+    pub fn start(block_time: Duration, accounts: BTreeMap<Address, Amount>) -> DevChain {
+        let (sender, requests) = mpsc::channel(REQUESTS_MAX);
+        let mut chain = Chain::new(Ledger::new(CONSENSUS_APP, accounts), WallClock::start());
+        tokio::spawn(async move { chain.run(block_time, requests).await });
+        DevChain(sender)
+    }
+
+    /// One node's endpoint; the node hears of new blocks from now on.
+    pub fn endpoint(&self, me: Address, blocks_max: u64, inbox: Inbox) -> Endpoint {
+        self.ask(Request::Join { who: me, inbox: inbox.clone() });
+        Endpoint { chain: self.clone(), me, blocks_max, inbox }
+    }
+
+    /// Submits a call without a node, and waits for its block.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn execute(&self, from: Address, call: Call) -> Result<Receipt, Stopped> {
+        let (receipt, result) = oneshot::channel();
+        let request = Request::Submit { from, call, receipt: Some(receipt) };
+        self.0.send(request).await.map_err(|_| Stopped)?;
+        result.await.map_err(|_| Stopped)
+    }
+
+    /// Who owns what.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn accounts(&self) -> Result<Accounts, Stopped> {
+        let (reply, accounts) = oneshot::channel();
+        self.0.send(Request::Accounts(reply)).await.map_err(|_| Stopped)?;
+        accounts.await.map_err(|_| Stopped)
+    }
+
+    fn ask(&self, request: Request) {
+        // A chain that is too busy loses the request; nodes ask again.
+        let _ = self.0.try_send(request);
+    }
+}
+
+impl Endpoint {
+    /// Submits a transaction.
+    pub fn submit(&self, call: Call) {
+        self.chain.ask(Request::Submit { from: self.me, call, receipt: None });
+    }
+
+    /// Asks for blocks; they arrive as an input.
+    pub fn fetch(&self, from: BlockNum) {
+        let (blocks_max, inbox) = (self.blocks_max, self.inbox.clone());
+        self.chain.ask(Request::Fetch { from, blocks_max, inbox });
+    }
+}
+
+/// The chain itself; owned by its task.
+struct Chain {
+    clock: WallClock,
+    /// From genesis on; the index is the number.
+    blocks: Vec<Block>,
+    ledger: Ledger,
+    mempool: VecDeque<Tx>,
+    nodes: BTreeMap<Address, Inbox>,
+}
+
+struct Tx {
+    from: Address,
+    call: Call,
+    receipt: Option<oneshot::Sender<Receipt>>,
+}
+
+impl Chain {
+    fn new(ledger: Ledger, clock: WallClock) -> Chain {
+        let time = ChainTime(clock.now().0 / 1_000);
+        let hash = B256::from(*blake3::hash(&time.0.to_be_bytes()).as_bytes());
+        let header = BlockRef { hash, time, ..BlockRef::default() };
+        let genesis = Block { header, ..Block::default() };
+        let (mempool, nodes) = (VecDeque::new(), BTreeMap::new());
+        Chain { clock, blocks: vec![genesis], ledger, mempool, nodes }
+    }
+
+    async fn run(&mut self, block_time: Duration, mut requests: mpsc::Receiver<Request>) {
+        let mut ticks = interval_at(Instant::now() + block_time, block_time);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = ticks.tick() => self.mine(),
+                request = requests.recv() => match request {
+                    Some(request) => self.answer(request),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn head(&self) -> BlockRef {
+        self.blocks[self.blocks.len() - 1].header
+    }
+
+    /// Executes the mempool in order of arrival, and tells everybody.
+    fn mine(&mut self) {
+        let parent = self.head();
+        let number = BlockNum(parent.number.0 + 1);
+        let time = ChainTime((self.clock.now().0 / 1_000).max(parent.time.0 + 1));
+        let mut logs = Vec::new();
+        for tx in std::mem::take(&mut self.mempool) {
+            let channel = tx.call.channel();
+            let result = self.ledger.execute(time, tx.from, &tx.call, &mut Crypto::Real);
+            let result = result.map(|emitted| logs.extend(emitted)).map_err(|f| f.to_string());
+            if let (Err(reason), Some(node)) = (&result, self.nodes.get(&tx.from)) {
+                // Lost when the node is busy; it sees the chain's state anyway.
+                let _ = node.offer(Input::TxReverted { channel, reason: reason.clone() });
+            }
+            if let Some(receipt) = tx.receipt {
+                // Whoever submitted it may have gone away.
+                let _ = receipt.send(result.map(|()| number));
+            }
+        }
+        let header = BlockRef { number, hash: B256::ZERO, parent: parent.hash, time };
+        let hash = hash(&header, &logs);
+        self.blocks.push(Block::new(BlockRef { hash, ..header }, logs));
+        self.nodes.retain(|_, inbox| inbox.offer(Input::NewHead { number }).is_ok());
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Join { who, inbox } => drop(self.nodes.insert(who, inbox)),
+            Request::Submit { from, call, receipt } => {
+                if self.mempool.len() < MEMPOOL_MAX {
+                    self.mempool.push_back(Tx { from, call, receipt });
+                }
+            }
+            Request::Fetch { from, blocks_max, inbox } => {
+                let blocks = self.report(from, blocks_max);
+                // A busy node asks again.
+                let _ = inbox.offer(Input::Blocks { from, head: self.head(), blocks });
+            }
+            // Whoever asked may have gone away.
+            Request::Accounts(reply) => drop(reply.send(self.ledger.accounts())),
+        }
+    }
+
+    /// At most `blocks_max` blocks starting at `from`.
+    fn report(&self, from: BlockNum, blocks_max: u64) -> Vec<Block> {
+        let clip = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        self.blocks.iter().skip(clip(from.0)).take(clip(blocks_max)).cloned().collect()
+    }
+}
+
+/// Commits to the parent, the position and the logs. Nobody but this chain has to be able to compute it.
+fn hash(header: &BlockRef, logs: &[fairway_core::nitro::Log]) -> B256 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(header.parent.as_slice());
+    hasher.update(&header.number.0.to_be_bytes());
+    hasher.update(&header.time.0.to_be_bytes());
+    hasher.update(&serde_json::to_vec(logs).expect("logs are plain data"));
+    B256::from(*hasher.finalize().as_bytes())
+}
+
+/// Transactions that wait for a block at most.
+const MEMPOOL_MAX: usize = 1_024;
+/// Requests that wait for the chain's task at most.
+const REQUESTS_MAX: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inbox::{Inbound, inbox};
+
+    const ALICE: Address = Address::repeat_byte(1);
+
+    fn deposit(expected_held: u64, amount: u64) -> Call {
+        let channel = ChannelId(B256::repeat_byte(7));
+        let (expected_held, amount) = (Amount::wei(expected_held), Amount::wei(amount));
+        Call::Deposit { asset: Address::ZERO, channel, expected_held, amount }
+    }
+
+    fn chain() -> Chain {
+        Chain::new(
+            Ledger::new(CONSENSUS_APP, [(ALICE, Amount::wei(10))].into()),
+            WallClock::start(),
+        )
+    }
+
+    fn submit(chain: &mut Chain, call: Call) {
+        chain.answer(Request::Submit { from: ALICE, call, receipt: None });
+    }
+
+    #[test]
+    fn blocks_connect_and_their_blooms_promise_their_logs() {
+        let mut chain = chain();
+        submit(&mut chain, deposit(0, 4));
+        chain.mine();
+        chain.mine();
+        let blocks = chain.report(BlockNum(0), 64);
+        assert_eq!(blocks.len(), 3);
+        assert!(blocks.windows(2).all(|w| w[1].header.extends(&w[0].header)));
+        assert!(blocks.windows(2).all(|w| w[1].header.time > w[0].header.time));
+        let channel = deposit(0, 4).channel();
+        assert_eq!(
+            blocks.iter().map(|b| b.bloom_may_contain(channel)).collect::<Vec<_>>(),
+            [false, true, false]
+        );
+        assert_eq!(chain.report(BlockNum(2), 1), blocks[2..]);
+        assert_eq!(chain.report(BlockNum(3), 64), []);
+    }
+
+    #[test]
+    fn a_reverted_transaction_is_told_to_its_sender_and_changes_nothing() {
+        let (mut chain, (sender, mut queue)) = (chain(), inbox());
+        chain.answer(Request::Join { who: ALICE, inbox: sender });
+        for (call, reason) in
+            [(deposit(3, 4), "held != expectedHeld"), (deposit(0, 11), "insufficient funds")]
+        {
+            submit(&mut chain, call);
+            chain.mine();
+            let Ok(Inbound::Input(Input::TxReverted { reason: found, .. })) = queue.try_recv()
+            else {
+                panic!("no revert was told")
+            };
+            assert_eq!(found, reason);
+            assert!(matches!(queue.try_recv(), Ok(Inbound::Input(Input::NewHead { .. }))));
+        }
+        let accounts = chain.ledger.accounts();
+        assert_eq!(accounts.balances, [(ALICE, Amount::wei(10))].into());
+        assert!(accounts.is_conserved);
+    }
+
+    #[test]
+    fn a_node_that_is_gone_is_forgotten() {
+        let (mut chain, (sender, queue)) = (chain(), inbox());
+        chain.answer(Request::Join { who: ALICE, inbox: sender });
+        drop(queue);
+        chain.mine();
+        assert!(chain.nodes.is_empty());
+    }
+}

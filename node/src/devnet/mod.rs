@@ -1,0 +1,258 @@
+//! `fairway devnet`: two nodes, a development chain and a story, in one process.
+//!
+//! The nodes are what ships: the same driver, pump, log files and encrypted sessions over TCP. Only the chain is a toy
+//! ([`devchain`](crate::devchain)). It succeeds only if every balance is exactly what the payments say.
+
+mod party;
+mod report;
+mod script;
+mod story;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use fairway_core::config::Config;
+use fairway_core::effect::Refusal;
+use fairway_core::types::{Address, Amount};
+use fairway_transport::ChainPin;
+use tokio::net::TcpListener;
+
+use crate::clock::millis;
+use crate::devchain::{self, DevChain};
+use crate::inbox::Stopped;
+use crate::runtime::{Setup, StartError};
+use crate::tcp::AddressBook;
+use party::Party;
+pub use report::Report;
+use report::{Balance, NodeReport, Phases, Updates};
+use script::{Book, Stage};
+pub use story::{Story, Stream};
+
+/// What can be chosen.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the two data directories go.
+    pub directory: PathBuf,
+    /// Time between blocks.
+    pub block_time: Duration,
+    /// Payments in the first channel.
+    pub updates: u32,
+}
+
+/// Why the story did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum DevnetError {
+    /// A node did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// No listener.
+    #[error("cannot listen at {at}: {source}")]
+    Listen {
+        /// Where.
+        at: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A node or the chain is gone.
+    #[error("{who} has stopped")]
+    Stopped {
+        /// Who.
+        who: &'static str,
+    },
+    /// A command was refused.
+    #[error("{who}'s node refused: {refusal}")]
+    Refused {
+        /// Whose node.
+        who: &'static str,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Something did not happen.
+    #[error("{who}'s node waited too long for {what}")]
+    TimedOut {
+        /// Whose node.
+        who: &'static str,
+        /// What.
+        what: &'static str,
+    },
+    /// Bob's challenge did not get through.
+    #[error("the chain reverted the old challenge: {0}")]
+    Reverted(String),
+    /// What the script itself must keep to.
+    #[error("{0}")]
+    Script(&'static str),
+    /// The system has no random numbers.
+    #[error("the system gives no random numbers: {0}")]
+    Entropy(#[from] getrandom::Error),
+    /// A log cannot be read back.
+    #[error(transparent)]
+    Events(#[from] crate::events::EventsError),
+}
+
+/// Plays the story.
+///
+/// # Errors
+/// [`DevnetError`]: it did not come to its end. Wrong balances are no error here but stand in the report.
+pub async fn run(options: &Options, story: Story) -> Result<Report, DevnetError> {
+    let mut stage = set_up(options, story).await?;
+    let begun = Instant::now();
+    let mut watch = StopWatch(begun);
+
+    let mut first = stage.open_through_a_crash(Amount::ether(5)).await?;
+    let open_ms = watch.lap();
+    let took = stage.pay_to_and_fro(&mut first, options.updates).await?;
+    let updates_ms = watch.lap();
+    let second = stage.dispute(Amount::ether(3)).await?;
+    let dispute_ms = watch.lap();
+    stage.close(&first).await?;
+    let close_ms = watch.lap();
+
+    let total_ms = millis(begun.elapsed());
+    let phases = Phases { open_ms, updates_ms, dispute_ms, close_ms, total_ms };
+    settle(stage, options, [first, second], phases, Updates::of(took)).await
+}
+
+struct StopWatch(Instant);
+
+impl StopWatch {
+    fn lap(&mut self) -> u64 {
+        let lap = millis(self.0.elapsed());
+        self.0 = Instant::now();
+        lap
+    }
+}
+
+/// Stops the nodes, reads their logs back, and holds the chain against what must be.
+async fn settle(
+    mut stage: Stage,
+    options: &Options,
+    books: [Book; 2],
+    phases: Phases,
+    updates: Updates,
+) -> Result<Report, DevnetError> {
+    let accounts = stage
+        .chain
+        .accounts()
+        .await
+        .map_err(|Stopped| DevnetError::Stopped { who: "the chain" })?;
+    let mut balances = Vec::new();
+    let mut nodes = Vec::new();
+    for (party, due) in [
+        (&mut stage.alice, books.each_ref().map(|b| b.alice)),
+        (&mut stage.bob, books.each_ref().map(|b| b.bob)),
+    ] {
+        party.kill().await;
+        let address = party.address();
+        let after = accounts.balances.get(&address).copied().unwrap_or_default();
+        balances.push(Balance::new(party.name, address, START_BALANCE, expected(due), after));
+        let log = crate::events::verify(party.data_dir())?;
+        nodes.push(NodeReport::new(party.name, party.totals(), &log));
+    }
+    let differences = report::differences(&balances, &nodes, &accounts);
+    Ok(Report {
+        ok: differences.is_empty(),
+        directory: options.directory.clone(),
+        block_time_ms: millis(options.block_time),
+        balances,
+        phases,
+        updates,
+        nodes,
+        differences,
+    })
+}
+
+/// What a party must own at the end: what it had, less its deposits, plus what it was due in both channels.
+fn expected(due: [Amount; 2]) -> Amount {
+    let deposited = Amount::ether(5 + 3);
+    due.iter().fold(START_BALANCE.saturating_sub(deposited), |sum, d| sum.saturating_add(*d))
+}
+
+async fn set_up(options: &Options, story: Story) -> Result<Stage, DevnetError> {
+    let (alice_key, bob_key) = (party::fresh_keys()?, party::fresh_keys()?);
+    let addresses = [alice_key.0.address(), bob_key.0.address()];
+    let accounts = addresses.iter().map(|a| (*a, START_BALANCE)).collect();
+    let chain = DevChain::start(options.block_time, accounts);
+    story.say(&format!(
+        "a development chain starts, one block every {:?}; alice and bob own {START_BALANCE} each",
+        options.block_time
+    ));
+    let (alice_door, alice_at) = listen().await?;
+    let (bob_door, bob_at) = listen().await?;
+    let challenge_duration = challenge_duration(options.block_time);
+    let book: BTreeMap<Address, SocketAddr> =
+        addresses.into_iter().zip([alice_at, bob_at]).collect();
+    let party = |name: &'static str, (key, node_seed), listen_at| {
+        let pins = devchain::pins(fairway_core::nitro::SecretKey::address(&key));
+        let setup = Setup {
+            data_dir: options.directory.join(name),
+            key,
+            node_seed,
+            pins,
+            config: node_config(challenge_duration),
+            transport: transport_config(pins.chain_id, pins.adjudicator),
+            peers: AddressBook(book.clone()),
+            chain: chain.clone(),
+        };
+        Party::new(name, setup, listen_at, story)
+    };
+    let mut alice = party("alice", alice_key, alice_at);
+    let mut bob = party("bob", bob_key, bob_at);
+    alice.start(Some(alice_door)).await?;
+    bob.start(Some(bob_door)).await?;
+    Ok(Stage { alice, bob, chain, story, challenge_duration })
+}
+
+async fn listen() -> Result<(TcpListener, SocketAddr), DevnetError> {
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let failed = |source| DevnetError::Listen { at, source };
+    let listener = TcpListener::bind(at).await.map_err(failed)?;
+    let at = listener.local_addr().map_err(failed)?;
+    Ok((listener, at))
+}
+
+/// Twenty blocks of chain time: more than three times what confirming and including an answer takes.
+fn challenge_duration(block_time: Duration) -> u32 {
+    let block_secs = u32::try_from(block_time.as_secs()).unwrap_or(u32::MAX).max(1);
+    block_secs.saturating_mul(CHALLENGE_BLOCKS)
+}
+
+/// The shipped defaults, but impatient: a loopback answers in microseconds.
+fn node_config(challenge_duration: u32) -> Config {
+    let mut config = Config::default();
+    config.policy.challenge_duration_min = challenge_duration;
+    config.resend_ms = 250;
+    config.resend_max_ms = 2_000;
+    config.tx_resend_ms = 2_000;
+    config.poll_ms = 500;
+    config
+}
+
+fn transport_config(chain_id: u64, adjudicator: Address) -> fairway_transport::Config {
+    let mut config = crate::transport_config(ChainPin { chain_id, adjudicator });
+    config.backoff_base_ms = 50;
+    config.backoff_max_ms = 500;
+    config
+}
+
+/// An empty or missing directory for the two nodes' files.
+///
+/// # Errors
+/// One line: what is there, and what to do.
+pub fn check_directory(path: &Path) -> Result<(), String> {
+    match std::fs::read_dir(path) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(format!("--dir {}: is not empty; name a new directory", path.display())),
+        },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(format!("--dir {}: {e}; name a new directory", path.display())),
+    }
+}
+
+/// What each party owns before anything happens.
+const START_BALANCE: Amount = Amount(Amount::ETHER.0.saturating_mul(Amount::wei(100).0));
+const CHALLENGE_BLOCKS: u32 = 20;
+const _: () = assert!(CHALLENGE_BLOCKS > 3 * (devchain::CONFIRMATIONS + 2));

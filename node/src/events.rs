@@ -1,0 +1,127 @@
+//! `fairway events`: reads a node's log for people and auditors. Never changes a file.
+
+use std::path::{Path, PathBuf};
+
+use fairway_core::driver::recorded;
+use fairway_core::event::Event;
+use fairway_core::log::{self, FileName, Files};
+use fairway_core::nitro::Crypto;
+use fairway_core::types::{Lsn, Timestamp};
+use serde::Serialize;
+
+use crate::files::{self, FilesError};
+
+/// Why a log cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum EventsError {
+    /// The files cannot be read.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// A node is writing there.
+    #[error("{}: a node is using this data directory; stop it, or copy the directory", .0.display())]
+    InUse(PathBuf),
+    /// No log there.
+    #[error("{}: holds no log; name a node's data directory", .0.display())]
+    Empty(PathBuf),
+    /// The log is damaged.
+    #[error("{}: {source}", path.display())]
+    Log {
+        /// The directory.
+        path: PathBuf,
+        /// Where and how.
+        source: log::OpenError,
+    },
+    /// Written by another version.
+    #[error("{}: {source}", path.display())]
+    Unknown {
+        /// The directory.
+        path: PathBuf,
+        /// Where.
+        source: log::UnknownEvent,
+    },
+}
+
+/// One event with its place.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// Position.
+    pub lsn: Lsn,
+    /// Milliseconds since 1970, by the node's clock.
+    pub time_ms: u64,
+    /// The fact.
+    pub event: Event,
+}
+
+/// What a check of a whole log found.
+#[derive(Debug, Serialize)]
+pub struct Verified {
+    /// Events in the log; its hash chain held for all of them.
+    pub events: usize,
+    /// Bytes of the log's segments.
+    pub log_bytes: u64,
+    /// Signatures that were recovered anew.
+    pub signatures: usize,
+    /// States whose signatures do not hold, one line each.
+    pub bad: Vec<String>,
+    /// What a node would mend at its next start.
+    pub findings: Vec<String>,
+}
+
+/// All events in order.
+///
+/// # Errors
+/// [`EventsError`].
+pub fn list(directory: &Path) -> Result<Vec<Line>, EventsError> {
+    let files = read(directory)?;
+    let (events, _) = open(directory, &files)?;
+    let place = |(at, (time, event)): (u64, (Timestamp, Event))| Line {
+        lsn: Lsn(at),
+        time_ms: time.0,
+        event,
+    };
+    Ok((1..).zip(events).map(place).collect())
+}
+
+/// Checks the hash chain and recovers every signature again, trusting nothing.
+///
+/// # Errors
+/// [`EventsError`]. Signatures that do not hold are no error here but stand in the result.
+pub fn verify(directory: &Path) -> Result<Verified, EventsError> {
+    let files = read(directory)?;
+    let (events, findings) = open(directory, &files)?;
+    let (mut signatures, mut bad) = (0, Vec::new());
+    for (lsn, (_, event)) in (1u64..).zip(&events) {
+        if let Event::StateSigned { state, .. } | Event::StateReceived { state, .. } = event {
+            signatures += state.sigs().len();
+            if let Err(why) = state.recheck(&mut Crypto::Real) {
+                bad.push(format!("event {lsn} ({}): {why}", event.name()));
+            }
+        }
+    }
+    let segments = files.iter().filter(|(name, _)| matches!(name, FileName::Segment(_)));
+    let log_bytes = segments.map(|(_, bytes)| bytes.len() as u64).sum();
+    Ok(Verified { events: events.len(), log_bytes, signatures, bad, findings })
+}
+
+fn read(directory: &Path) -> Result<Files, EventsError> {
+    if files::is_in_use(directory)? {
+        return Err(EventsError::InUse(directory.to_path_buf()));
+    }
+    let files = files::read(directory)?;
+    if files.is_empty() {
+        return Err(EventsError::Empty(directory.to_path_buf()));
+    }
+    Ok(files)
+}
+
+type Events = Vec<(Timestamp, Event)>;
+
+fn open(directory: &Path, files: &Files) -> Result<(Events, Vec<String>), EventsError> {
+    let path = || directory.to_path_buf();
+    let opened = log::open(files).map_err(|source| EventsError::Log { path: path(), source })?;
+    let events =
+        recorded(&opened).map_err(|source| EventsError::Unknown { path: path(), source })?;
+    let doubt = opened.doubt.iter().map(ToString::to_string);
+    let findings = opened.findings.iter().map(ToString::to_string).chain(doubt).collect();
+    Ok((events, findings))
+}

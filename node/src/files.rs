@@ -1,0 +1,341 @@
+//! The log's files in a real data directory: what the driver's steps mean on a disk.
+//!
+//! Blocking calls only; [`ports`](crate::ports) runs them beside the executor. No decision is made here, nothing is retried: a
+//! failed write or sync ends the node, which reads its log again at the next start.
+//!
+//! ```text
+//! <data directory>   mode 0700   lock         held while a node runs
+//!                                000001.log   tail.0   tail.1   doubt      the log (core/src/log)
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use fairway_core::log::{Change, FileName, FileRepair, FileWrite, Files, SyncSet};
+
+/// A data directory that this process alone uses. Dropping it gives it free.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// For syncing the directory's entries.
+    entries: File,
+    open: BTreeMap<FileName, File>,
+    /// Locked; the system unlocks it when the process ends, however it ends.
+    _lock: File,
+}
+
+/// Why a data directory cannot be used. Names the file and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// A node runs there.
+    #[error(
+        "{}: another node is using this data directory; stop it, or name another directory", path.display()
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Others may read or write what decides about money.
+    #[error(
+        "{}: other users have access (mode {mode:03o}); run: chmod 700 {}", path.display(), path.display()
+    )]
+    NotPrivate {
+        /// The directory.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// The system refused.
+    #[error("{}: cannot {doing}: {source}; {}", path.display(), remedy(source))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl DataDir {
+    /// Creates the directory if it is missing, and takes it.
+    ///
+    /// # Errors
+    /// [`FilesError`]; nothing was changed but perhaps the directory created.
+    pub fn open(path: &Path) -> Result<DataDir, FilesError> {
+        let at = |doing| move |source| FilesError::Io { path: path.to_path_buf(), doing, source };
+        if !path.exists() {
+            create(path).map_err(at("create this directory"))?;
+        }
+        let mode = fs::metadata(path).map_err(at("read the permissions"))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(FilesError::NotPrivate { path: path.to_path_buf(), mode: mode & 0o777 });
+        }
+        let lock = private().create(true).truncate(false).write(true).open(path.join(LOCK));
+        let lock = lock.map_err(at("create the file `lock`"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(FilesError::InUse { path: path.to_path_buf() });
+            }
+            Err(TryLockError::Error(e)) => return Err(at("lock the file `lock`")(e)),
+        }
+        let entries = File::open(path).map_err(at("open this directory"))?;
+        Ok(DataDir { path: path.to_path_buf(), entries, open: BTreeMap::new(), _lock: lock })
+    }
+
+    /// Reads every file of the log; others are left alone.
+    ///
+    /// # Errors
+    /// [`FilesError::Io`].
+    pub fn read(&self) -> Result<Files, FilesError> {
+        read(&self.path)
+    }
+
+    /// Executes one step of a repair: the changes in order, then the sync.
+    ///
+    /// # Errors
+    /// [`FilesError::Io`]; fatal.
+    pub fn repair(&mut self, repair: &FileRepair) -> Result<(), FilesError> {
+        for change in &repair.changes {
+            match change {
+                Change::Write(write) => self.write(write)?,
+                Change::Truncate { file, length } => self.truncate(*file, *length)?,
+                Change::Remove { file } => self.remove(*file)?,
+            }
+        }
+        self.sync(&repair.sync)
+    }
+
+    /// Writes, without making anything durable.
+    ///
+    /// # Errors
+    /// [`FilesError::Io`]; fatal.
+    pub fn append(&mut self, writes: &[FileWrite]) -> Result<(), FilesError> {
+        writes.iter().try_for_each(|write| self.write(write))
+    }
+
+    /// Makes the files durable, then the directory's entries.
+    ///
+    /// # Errors
+    /// [`FilesError::Io`]; fatal: whether the data is durable is unknown, and asking again proves nothing.
+    pub fn sync(&mut self, set: &SyncSet) -> Result<(), FilesError> {
+        for name in &set.files {
+            let synced = self.file(*name)?.sync_data();
+            synced.map_err(|e| self.failed(*name, "sync", e))?;
+        }
+        if set.directory {
+            self.entries.sync_all().map_err(|source| FilesError::Io {
+                path: self.path.clone(),
+                doing: "sync this directory",
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, write: &FileWrite) -> Result<(), FilesError> {
+        let written = self.file(write.file)?.write_all_at(&write.bytes, write.offset);
+        written.map_err(|e| self.failed(write.file, "write", e))
+    }
+
+    fn truncate(&mut self, name: FileName, length: u64) -> Result<(), FilesError> {
+        let file = self.file(name)?;
+        let shortened = file.metadata().and_then(|m| {
+            // Never lengthens.
+            if m.len() > length { file.set_len(length) } else { Ok(()) }
+        });
+        shortened.map_err(|e| self.failed(name, "shorten", e))
+    }
+
+    fn remove(&mut self, name: FileName) -> Result<(), FilesError> {
+        self.open.remove(&name);
+        match fs::remove_file(self.path.join(name.to_string())) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(self.failed(name, "remove", e)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The open file, created if it is not there.
+    fn file(&mut self, name: FileName) -> Result<&File, FilesError> {
+        if !self.open.contains_key(&name) {
+            let path = self.path.join(name.to_string());
+            let opened = private().create(true).truncate(false).write(true).open(path);
+            let file = opened.map_err(|e| self.failed(name, "open", e))?;
+            self.open.insert(name, file);
+        }
+        Ok(&self.open[&name])
+    }
+
+    fn failed(&self, name: FileName, doing: &'static str, source: io::Error) -> FilesError {
+        FilesError::Io { path: self.path.join(name.to_string()), doing, source }
+    }
+}
+
+/// Reads every file of the log in a directory, without taking the directory: for tools that only look.
+///
+/// # Errors
+/// [`FilesError::Io`].
+pub fn read(directory: &Path) -> Result<Files, FilesError> {
+    let at = |path: &Path, doing| {
+        let path = path.to_path_buf();
+        move |source| FilesError::Io { path, doing, source }
+    };
+    let mut files = Files::new();
+    for entry in fs::read_dir(directory).map_err(at(directory, "list this directory"))? {
+        let entry = entry.map_err(at(directory, "list this directory"))?;
+        if let Some(name) = entry.file_name().to_str().and_then(FileName::parse) {
+            let path = entry.path();
+            files.insert(name, fs::read(&path).map_err(at(&path, "read"))?);
+        }
+    }
+    Ok(files)
+}
+
+/// Whether a node is using the directory now. One that has no lock file was never used.
+///
+/// # Errors
+/// [`FilesError::Io`].
+pub fn is_in_use(directory: &Path) -> Result<bool, FilesError> {
+    let at = |doing| move |source| FilesError::Io { path: directory.join(LOCK), doing, source };
+    let lock = match File::open(directory.join(LOCK)) {
+        Ok(lock) => lock,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(at("open")(e)),
+    };
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(e)) => Err(at("lock")(e)),
+    }
+}
+
+/// Creates a directory for its owner alone, and makes its entry durable.
+fn create(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    match path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => File::open(".")?.sync_all(),
+    }
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
+/// What the operator can do about it.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free space there and start again",
+        ErrorKind::PermissionDenied => "it must belong to the user that runs the node",
+        ErrorKind::NotFound => "check the path",
+        ErrorKind::NotADirectory | ErrorKind::IsADirectory => "move away what stands in its place",
+        ErrorKind::ReadOnlyFilesystem => "mount it writable and start again",
+        _ => "check the disk and start again; what was synced is kept",
+    }
+}
+
+const LOCK: &str = "lock";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fairway_core::log::Slot;
+
+    const SEGMENT: FileName = FileName::Segment(1);
+
+    fn write(file: FileName, offset: u64, bytes: &[u8]) -> FileWrite {
+        FileWrite { file, offset, bytes: bytes.to_vec() }
+    }
+
+    fn fresh() -> (tempfile::TempDir, PathBuf) {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("alice");
+        (parent, path)
+    }
+
+    #[test]
+    fn a_second_node_is_refused_until_the_first_is_gone() {
+        let (_parent, path) = fresh();
+        assert!(!path.exists());
+        let first = DataDir::open(&path).unwrap();
+        assert!(is_in_use(&path).unwrap());
+        let second = DataDir::open(&path).unwrap_err();
+        assert!(matches!(second, FilesError::InUse { .. }));
+        let text = second.to_string();
+        assert_eq!(
+            text.strip_prefix(&path.display().to_string()),
+            Some(": another node is using this data directory; stop it, or name another directory")
+        );
+        drop(first);
+        assert!(!is_in_use(&path).unwrap());
+        DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn the_directory_is_private_and_a_public_one_is_refused() {
+        let (_parent, path) = fresh();
+        drop(DataDir::open(&path).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
+        let error = DataDir::open(&path).unwrap_err();
+        assert!(matches!(error, FilesError::NotPrivate { mode: 0o750, .. }));
+        assert!(error.to_string().contains("run: chmod 700"), "{error}");
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_and_foreign_files_are_left_alone() {
+        let (_parent, path) = fresh();
+        let mut dir = DataDir::open(&path).unwrap();
+        fs::write(path.join("notes.txt"), "mine").unwrap();
+        let mirror = FileName::Mirror(Slot::One);
+        dir.append(&[
+            write(SEGMENT, 0, b"hello"),
+            write(SEGMENT, 5, b" you"),
+            write(mirror, 0, b"x"),
+        ])
+        .unwrap();
+        dir.sync(&SyncSet { files: vec![SEGMENT, mirror], directory: true }).unwrap();
+        let files = dir.read().unwrap();
+        let expected = Files::from([(SEGMENT, b"hello you".to_vec()), (mirror, b"x".to_vec())]);
+        assert_eq!(files, expected);
+        assert!(path.join("notes.txt").exists());
+    }
+
+    #[test]
+    fn a_repair_shortens_and_removes_and_never_lengthens() {
+        let (_parent, path) = fresh();
+        let mut dir = DataDir::open(&path).unwrap();
+        dir.append(&[write(SEGMENT, 0, b"hello"), write(FileName::Doubt, 0, b"?")]).unwrap();
+        let repair = |changes| FileRepair {
+            changes,
+            sync: SyncSet { files: vec![SEGMENT], directory: true },
+        };
+        let cut = |length| Change::Truncate { file: SEGMENT, length };
+        let remove = Change::Remove { file: FileName::Doubt };
+        dir.repair(&repair(vec![cut(2), cut(4), remove.clone()])).unwrap();
+        assert_eq!(dir.read().unwrap(), Files::from([(SEGMENT, b"he".to_vec())]));
+        // Removing what is not there is fine.
+        dir.repair(&repair(vec![remove])).unwrap();
+    }
+
+    #[test]
+    fn an_error_names_the_file_and_a_remedy() {
+        let (parent, path) = fresh();
+        let mut dir = DataDir::open(&path).unwrap();
+        fs::create_dir(path.join("000001.log")).unwrap();
+        let error = dir.append(&[write(SEGMENT, 0, b"x")]).unwrap_err().to_string();
+        assert!(error.contains("000001.log: cannot open: "), "{error}");
+        assert!(error.ends_with("move away what stands in its place"), "{error}");
+
+        let occupied = parent.path().join("file");
+        fs::write(&occupied, "").unwrap();
+        let error = DataDir::open(&occupied.join("alice")).unwrap_err().to_string();
+        assert!(error.contains("cannot create this directory"), "{error}");
+    }
+}

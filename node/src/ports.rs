@@ -1,0 +1,185 @@
+//! The pump's ports on tokio: real files, real time, TCP sessions, the development chain.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fairway_core::driver::Driver;
+use fairway_core::effect::{Effect, Notice};
+use fairway_core::input::{Input, RequestId, Verified, verify};
+use fairway_core::log::{FileRepair, FileWrite, SyncSet};
+use fairway_core::nitro::Crypto;
+use fairway_core::types::Timestamp;
+use fairway_transport::pump::Ports;
+use tokio::net::TcpStream;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::clock::WallClock;
+use crate::devchain::Endpoint;
+use crate::files::{DataDir, FilesError};
+use crate::inbox::{Answer, Inbound, Watched, Watcher};
+
+/// What one node's pump works with.
+pub struct NodePorts {
+    pub clock: WallClock,
+    pub disk: Disk,
+    pub inbox: mpsc::Receiver<Inbound>,
+    pub network: fairway_transport::Handle<TcpStream>,
+    pub chain: Endpoint,
+    pub notices: broadcast::Sender<Notice>,
+    pub desk: Desk,
+}
+
+/// Who waits for an answer.
+#[derive(Default)]
+pub struct Desk {
+    last_request: u64,
+    replies: BTreeMap<RequestId, oneshot::Sender<Answer>>,
+    watchers: Vec<Watcher>,
+}
+
+/// The data directory, handed to a blocking thread for each call.
+///
+/// A pump that is dropped in mid-call leaves the call running, as a killed process leaves its system call; the directory stays
+/// locked until it has returned.
+pub struct Disk {
+    files: Option<Held>,
+    counters: Arc<DiskCounters>,
+}
+
+/// The directory, and a sender whose end tells that it is free again.
+struct Held {
+    files: DataDir,
+    _in_use: mpsc::Sender<()>,
+}
+
+/// What a node's disk has done since the start.
+#[derive(Debug, Default)]
+pub struct DiskCounters {
+    syncs: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl DiskCounters {
+    /// Syncs that were waited for; one covers a whole batch in its two copies.
+    pub fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
+    }
+
+    /// Bytes written, both copies counted.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Disk {
+    /// The disk, and a receiver that ends when the directory is free again.
+    pub fn new(files: DataDir, counters: Arc<DiskCounters>) -> (Disk, mpsc::Receiver<()>) {
+        let (in_use, free) = mpsc::channel(1);
+        (Disk { files: Some(Held { files, _in_use: in_use }), counters }, free)
+    }
+
+    async fn call(
+        &mut self,
+        work: impl FnOnce(&mut DataDir) -> Result<(), FilesError> + Send + 'static,
+    ) -> Result<(), FilesError> {
+        let mut held = self.files.take().expect("the pump makes one call at a time");
+        let done = tokio::task::spawn_blocking(move || {
+            let result = work(&mut held.files);
+            (held, result)
+        });
+        let (held, result) = done.await.expect("file calls do not panic and are not cancelled");
+        self.files = Some(held);
+        result
+    }
+}
+
+impl Ports for NodePorts {
+    type Error = FilesError;
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    async fn repair(&mut self, repair: FileRepair) -> Result<(), FilesError> {
+        self.disk.call(move |files| files.repair(&repair)).await
+    }
+
+    async fn append(&mut self, writes: Vec<FileWrite>) -> Result<(), FilesError> {
+        let bytes: u64 = writes.iter().map(|w| w.bytes.len() as u64).sum();
+        self.disk.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.disk.call(move |files| files.append(&writes)).await
+    }
+
+    async fn sync(&mut self, set: SyncSet) -> Result<(), FilesError> {
+        self.disk.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        self.disk.call(move |files| files.sync(&set)).await
+    }
+
+    fn release(&mut self, effect: Effect) {
+        match effect {
+            // What is lost here is sent again by the outbox; the transport counts it.
+            Effect::Send { peer, bytes } => drop(self.network.send(peer, bytes)),
+            // Our own address or too many peers: the peer then has to dial us.
+            Effect::Connect { peer } => drop(self.network.connect(peer)),
+            Effect::Submit { call } => self.chain.submit(call),
+            Effect::FetchBlocks { from } => self.chain.fetch(from),
+            Effect::Reply { request, reply } => {
+                if let Some(waiting) = self.desk.replies.remove(&request) {
+                    // Whoever asked may have gone away.
+                    let _ = waiting.send(reply);
+                }
+            }
+            // Nobody has to listen.
+            Effect::Notify(notice) => drop(self.notices.send(notice)),
+        }
+    }
+
+    async fn inputs(&mut self, until: Option<Timestamp>) -> Option<Vec<Verified>> {
+        let mut batch = Vec::new();
+        let receive = self.inbox.recv_many(&mut batch, BATCH_MAX);
+        let received = match until {
+            Some(at) => {
+                let wait = Duration::from_millis(at.since_ms(self.clock.now()));
+                timeout(wait, receive).await
+            }
+            None => Ok(receive.await),
+        };
+        match received {
+            // Every sender is gone.
+            Ok(0) => None,
+            // At the deadline the batch is empty, and the driver takes that for a tick.
+            Ok(_) | Err(_) => {
+                Some(batch.into_iter().filter_map(|inbound| self.desk.take(inbound)).collect())
+            }
+        }
+    }
+
+    fn resting(&mut self, driver: &Driver) {
+        self.desk.watchers.retain_mut(|watcher| watcher(driver) == Watched::NotYet);
+    }
+}
+
+impl Desk {
+    /// Keeps who asked, and gives the input that the node handles, if there is one.
+    fn take(&mut self, inbound: Inbound) -> Option<Verified> {
+        match inbound {
+            Inbound::Input(input) => Some(verify(input, &mut Crypto::Real)),
+            Inbound::Command(command, reply) => {
+                self.last_request += 1;
+                let request = RequestId(self.last_request);
+                self.replies.insert(request, reply);
+                Some(Verified::Plain(Input::Command { request, command }))
+            }
+            Inbound::Watch(watcher) => {
+                self.watchers.push(watcher);
+                None
+            }
+        }
+    }
+}
+
+/// Inputs that share one sync at most. Each may cost three signature checks: about ten milliseconds for a batch.
+const BATCH_MAX: usize = 64;

@@ -1,0 +1,97 @@
+//! The whole devnet as users run it: the binary, its exit code, its document.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn fairway(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fairway")).args(arguments).output().unwrap()
+}
+
+/// Goal: crash, dispute and close end with every wei where it belongs, and the logs that are left prove it.
+/// Method: the sums are worked out here again, by hand, from the story in the help.
+#[test]
+fn every_balance_is_exact_and_the_logs_hold() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("demo");
+    let dir_text = dir.to_str().unwrap();
+    let devnet =
+        ["devnet", "--json", "--updates", "10", "--block-time", "100ms", "--dir", dir_text];
+    let output = fairway(&devnet);
+    let story = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{story}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("stdout is one document");
+
+    // First channel: alice pays 5 × 3/1000 and bob 5 × 1/1000. Second: alice pays 2 and bob 3 ether.
+    let wei =
+        |party: usize, key: &str| report["balances"][party][key].as_str().unwrap().to_string();
+    assert_eq!((wei(0, "before"), wei(1, "before")), (ether("100"), ether("100")));
+    assert_eq!(
+        (wei(0, "after"), wei(1, "after")),
+        ("100990000000000000000".into(), "99010000000000000000".into())
+    );
+    assert_eq!(report["ok"], true);
+    assert_eq!(report["differences"], Value::Array(Vec::new()));
+
+    // Bob's node was dropped twice, alice's never.
+    assert_eq!(
+        (&report["nodes"][0]["starts"], &report["nodes"][1]["starts"]),
+        (&1.into(), &3.into())
+    );
+    assert_eq!(report["updates"]["count"], 10);
+    for line in [
+        "without any warning",
+        "challenged with an old state; answering with turn 3",
+        "is closed in agreement",
+    ] {
+        assert!(story.contains(line), "no {line:?} in\n{story}");
+    }
+
+    for party in ["alice", "bob"] {
+        let data_dir = dir.join(party);
+        let verified = fairway(&["events", "verify", "--json", data_dir.to_str().unwrap()]);
+        assert_eq!(verified.status.code(), Some(0), "{party}");
+        let verified: Value = serde_json::from_slice(&verified.stdout).unwrap();
+        assert_eq!(verified["bad"], Value::Array(Vec::new()), "{party}");
+        assert!(verified["signatures"].as_u64() > Some(20), "{party}: {verified}");
+        listed_events_are_numbered(data_dir.to_str().unwrap());
+    }
+
+    // The directory is in use now: a second run there is refused and touches nothing.
+    let again = fairway(&devnet);
+    assert_eq!(again.status.code(), Some(2));
+    let complaint = String::from_utf8(again.stderr).unwrap();
+    assert!(complaint.contains("is not empty; name a new directory"), "{complaint}");
+}
+
+fn listed_events_are_numbered(data_dir: &str) {
+    let listed = fairway(&["events", "list", "--json", data_dir]);
+    assert_eq!(listed.status.code(), Some(0));
+    let text = String::from_utf8(listed.stdout).unwrap();
+    let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert!(lines[0]["event"]["Pinned"].is_object(), "{}", lines[0]);
+    for (lsn, line) in (1u64..).zip(&lines) {
+        assert_eq!(line["lsn"], lsn);
+    }
+}
+
+/// A byte that rots in the middle of a log is found, and named.
+#[test]
+fn a_damaged_log_is_refused_with_its_place() {
+    let parent = tempfile::tempdir().unwrap();
+    let missing = fairway(&["events", "verify", parent.path().to_str().unwrap()]);
+    assert_eq!(missing.status.code(), Some(1));
+    let complaint = String::from_utf8(missing.stderr).unwrap();
+    assert!(complaint.contains("holds no log"), "{complaint}");
+
+    std::fs::write(parent.path().join("000001.log"), [7; 4096]).unwrap();
+    std::fs::write(parent.path().join("000002.log"), [7; 4096]).unwrap();
+    let broken = fairway(&["events", "verify", parent.path().to_str().unwrap()]);
+    assert_eq!(broken.status.code(), Some(1));
+    let complaint = String::from_utf8(broken.stderr).unwrap();
+    assert!(complaint.contains("record 1 in 000001.log"), "{complaint}");
+}
+
+fn ether(whole: &str) -> String {
+    format!("{whole}{}", "0".repeat(18))
+}
