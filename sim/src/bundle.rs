@@ -23,6 +23,9 @@ pub struct Bundle {
     pub story: Vec<String>,
     /// Everything that was drawn before the run, shrunk or not.
     pub plan: Plan,
+    /// Invariants that did not watch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
     /// Overrides of what is drawn during the run.
     pub tape: Tape,
     /// How it ended.
@@ -98,6 +101,7 @@ impl Bundle {
             engine: self.seed_id.engine,
             crypto: self.seed_id.crypto,
             mutant: self.seed_id.mutant.clone(),
+            ignore: self.ignore.clone(),
             settings: self.seed_id.settings.clone().into_iter().collect(),
         }
     }

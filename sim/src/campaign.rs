@@ -23,6 +23,8 @@ pub struct How {
     pub crypto: Crypto,
     /// A planted bug instead of the scenario's own; [`NO_MUTANT`] for the node as it is.
     pub mutant: Option<String>,
+    /// Invariants that do not watch.
+    pub ignore: Vec<String>,
     /// Settings that were applied to the scenario, for seed ids.
     pub settings: Vec<crate::scenario::Setting>,
 }
@@ -43,7 +45,13 @@ pub struct Run {
 impl How {
     /// The reference engine with real signatures.
     pub fn reference() -> How {
-        How { engine: Engine::Reference, crypto: Crypto::Real, mutant: None, settings: Vec::new() }
+        How {
+            engine: Engine::Reference,
+            crypto: Crypto::Real,
+            mutant: None,
+            ignore: Vec::new(),
+            settings: Vec::new(),
+        }
     }
 
     /// The seed id of a run.
@@ -82,7 +90,7 @@ impl How {
             Crypto::Real => nitro::Crypto::Real,
             Crypto::Toy => nitro::Crypto::Toy,
         };
-        Options { crypto, ..Options::default() }
+        Options { crypto, ignore: self.ignore.clone(), ..Options::default() }
     }
 
     /// Runs a plan. A panic of a node is a verdict, not the end of the campaign.

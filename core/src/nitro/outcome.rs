@@ -14,7 +14,7 @@ use crate::types::{Address, Amount, Destination};
 pub type Outcome = Vec<SingleAssetExit>;
 
 /// What happens to one asset's holdings.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SingleAssetExit {
     /// Token contract; zero is the native token.
     pub asset: Address,
@@ -27,7 +27,7 @@ pub struct SingleAssetExit {
 }
 
 /// One entry of an exit.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Allocation {
     /// Who is paid.
     pub destination: Destination,

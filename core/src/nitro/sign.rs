@@ -135,6 +135,12 @@ pub trait Recover {
     /// The signer, accepting what the contracts accept: any non-zero `s`.
     fn recover(&mut self, hash: B256, sig: &Signature) -> Option<Address>;
 
+    /// The channel id and the hash of a state. A simulator that has many readers of one state remembers them.
+    fn hash_state(&mut self, state: &super::State) -> (crate::types::ChannelId, B256) {
+        let channel = state.fixed.channel_id();
+        (channel, state.hash_in(channel))
+    }
+
     /// The signer, accepting only canonical signatures (see the module).
     fn recover_strict(&mut self, hash: B256, sig: &Signature) -> Option<Address> {
         if !is_low_s(sig) { None } else { self.recover(hash, sig) }

@@ -14,7 +14,7 @@ use super::sign::{Recover, Signature};
 use crate::types::{Address, ChannelId, TurnNum};
 
 /// What never changes in a channel's life and names it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FixedPart {
     /// Who signs; the order is also the deposit order. 2 to 255, pairwise distinct.
     pub participants: Vec<Address>,
@@ -47,7 +47,7 @@ impl FixedPart {
 }
 
 /// One state of a channel.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct State {
     /// The channel.
     pub fixed: FixedPart,
@@ -131,8 +131,7 @@ impl SignedState {
         if !state.fixed.participants_valid() {
             return Err(SignedStateError::Participants);
         }
-        let channel = state.fixed.channel_id();
-        let hash = state.hash_in(channel);
+        let (channel, hash) = crypto.hash_state(&state);
         let mut checked = BTreeMap::new();
         for (index, sig) in sigs {
             let participants = state.fixed.participants.len();

@@ -95,7 +95,7 @@ fn seeds_a_second(
     goal: f64,
     must: f64,
 ) -> Result<Row, Stop> {
-    let scenarios = load("smoke/direct_fund_crash", &[])?;
+    let scenarios = load("smoke/fund_and_close_crash", &[])?;
     let how = How { engine, crypto, ..How::reference() };
     let seeds = if engine == Engine::Reference { args.seeds } else { args.seeds / 10 };
     let started = Instant::now();

@@ -63,6 +63,9 @@ pub fn digests_elsewhere(
     if let Some(mutant) = &how.mutant {
         command.args(["--mutant", mutant]);
     }
+    for name in &how.ignore {
+        command.args(["--ignore", name]);
+    }
     for (key, value) in &how.settings {
         command.arg("--set").arg(format!("{key}={value}"));
     }

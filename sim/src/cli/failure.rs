@@ -68,6 +68,7 @@ pub fn tell(
         seed_id: seed_id.clone(),
         story,
         plan,
+        ignore: how.ignore.clone(),
         tape: Tape::default(),
         verdict: run.report.verdict.clone(),
         digest: run.report.digest.clone(),
@@ -190,6 +191,9 @@ pub fn print(told: &Told, shrunk: Option<&Shrunk>, files: &Files) {
     println!("  what happened:");
     told.bundle.story.iter().for_each(|s| println!("    {s}"));
     println!("  replay:   {}", replay_line(&files.bundle.display().to_string()));
-    println!("            {}", replay_line(&told.bundle.seed_id.to_string()));
+    // A seed id does not say which invariants were switched off.
+    if told.bundle.ignore.is_empty() {
+        println!("            {}", replay_line(&told.bundle.seed_id.to_string()));
+    }
     println!("  timeline: {}\n", files.html.display());
 }

@@ -88,6 +88,9 @@ struct HowArgs {
     /// Plant this bug (see `list mutants`); `none` takes a negative story's own bug out.
     #[arg(long, value_name = "ID")]
     mutant: Option<String>,
+    /// Take this invariant out: to see what comes of a bug that it would stop at once.
+    #[arg(long, value_name = "INVARIANT")]
+    ignore: Vec<String>,
     /// Override a key of the scenario: `--set phases.chaos=90s`.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
     settings: Vec<Setting>,
@@ -130,7 +133,7 @@ impl HowArgs {
             CryptoArg::Toy => Crypto::Toy,
         };
         let (mutant, settings) = (self.mutant.clone(), self.settings.clone());
-        crate::campaign::How { engine, crypto, mutant, settings }
+        crate::campaign::How { engine, crypto, mutant, ignore: self.ignore.clone(), settings }
     }
 
     fn check_mutant(&self) -> Result<(), Stop> {

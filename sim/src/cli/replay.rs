@@ -150,6 +150,7 @@ fn bundle_of(id: &SeedId, scenario: &Scenario) -> Bundle {
         engine: id.engine,
         crypto: id.crypto,
         mutant: id.mutant.clone(),
+        ignore: Vec::new(),
         settings: id.settings.clone().into_iter().collect(),
     };
     let (plan, _) = how.plan(scenario, id.seed, &Tape::default());
@@ -158,6 +159,7 @@ fn bundle_of(id: &SeedId, scenario: &Scenario) -> Bundle {
         seed_id: id.clone(),
         story: Vec::new(),
         plan,
+        ignore: Vec::new(),
         tape: Tape::default(),
         verdict: crate::engine::Verdict::Pass,
         digest: String::new(),

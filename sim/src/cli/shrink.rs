@@ -30,8 +30,13 @@ pub fn shrink(args: &ShrinkArgs) -> Outcome {
         return Err(Stop::usage(format!("no scenario {}", id.scenario)));
     };
     // Shrinking promises reproduction on the reference engine alone.
-    let how =
-        How { engine: Engine::Reference, crypto: id.crypto, mutant: id.mutant.clone(), settings };
+    let how = How {
+        engine: Engine::Reference,
+        crypto: id.crypto,
+        mutant: id.mutant.clone(),
+        ignore: Vec::new(),
+        settings,
+    };
     let first = how.run(&scenario, id.seed, false).report;
     if first.verdict.is_pass() {
         return Err(Stop::usage(format!(

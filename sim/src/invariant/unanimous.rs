@@ -77,7 +77,7 @@ impl SupportIsUnanimous {
             return Ok(());
         }
         let state = supported.state();
-        let hash = state.hash();
+        let (_, hash) = self.memo.hash_of(state);
         let logged_here =
             logged.signatures.get(&channel).and_then(|c| c.get(&hash)).into_iter().flatten();
         let signers: BTreeSet<_> =

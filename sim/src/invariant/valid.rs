@@ -43,8 +43,8 @@ impl SignedStatesAreValid {
         if self.checked.get(&sig) == Some(&turn) {
             return Ok(());
         }
-        let channel = item.state.fixed.channel_id();
-        let signer = self.memo.signer(item.state.hash_in(channel), &sig);
+        let (channel, hash) = self.memo.hash_of(item.state);
+        let signer = self.memo.signer(hash, &sig);
         if signer != Some(self.run.address(item.by)) {
             let name = self.run.name(item.by);
             let what = format!("{name} released a signature on turn {turn} that is not its own");

@@ -94,6 +94,7 @@ impl World {
         self.parties[id.0].incarnation += 1;
         self.armed.retain(|(_, party, _)| *party != id);
         self.forget_seen(id);
+        self.parties[id.0].rested = Default::default();
         self.act(Act::Kill(id));
         if self.parties[id.0].strategy.is_none() {
             self.observe(&Observed::Crashed { node: id });
@@ -256,12 +257,17 @@ impl World {
         }
     }
 
-    /// A node has nothing to do.
+    /// A node has nothing to do. Seen once for every change: most rests follow an input that changed nothing.
     pub fn rested(&mut self, id: PartyId, driver: &Driver) {
         let state = driver.node().state();
+        let refused = driver.node().dropped().values().sum();
+        let rested = (state.lsn(), driver.durable(), refused);
+        if std::mem::replace(&mut self.parties[id.0].rested, rested) == rested {
+            return;
+        }
         if self.parties[id.0].strategy.is_none() {
-            let refused = driver.node().dropped().values().sum();
-            self.observe(&Observed::Rested { node: id, state, durable: driver.durable(), refused });
+            let durable = driver.durable();
+            self.observe(&Observed::Rested { node: id, state, durable, refused });
         }
         self.take_note(id, state);
     }

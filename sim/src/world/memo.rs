@@ -9,8 +9,8 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fairway_core::chain_types::B256;
-use fairway_core::nitro::{Crypto, Recover, Signature};
-use fairway_core::types::Address;
+use fairway_core::nitro::{Crypto, Recover, Signature, State};
+use fairway_core::types::{Address, ChannelId};
 
 /// A [`Recover`] that asks each question once. Cloning gives another handle to the same memory.
 ///
@@ -24,6 +24,7 @@ type Signers = HashMap<(B256, Signature), Option<Address>, BuildHasherDefault<De
 #[derive(Debug)]
 struct Known {
     crypto: Crypto,
+    hashes: HashMap<State, (ChannelId, B256), BuildHasherDefault<DefaultHasher>>,
     signers: Signers,
     asked: u64,
 }
@@ -31,7 +32,12 @@ struct Known {
 impl Memo {
     /// An empty memo over a scheme.
     pub fn new(crypto: Crypto) -> Memo {
-        Memo(Arc::new(Mutex::new(Known { crypto, signers: HashMap::default(), asked: 0 })))
+        Memo(Arc::new(Mutex::new(Known {
+            crypto,
+            hashes: HashMap::default(),
+            signers: HashMap::default(),
+            asked: 0,
+        })))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -43,6 +49,11 @@ impl Memo {
         self.clone().recover_strict(hash, sig)
     }
 
+    /// The channel id and the hash of a state, computed from nothing but the state.
+    pub fn hash_of(&self, state: &State) -> (ChannelId, B256) {
+        self.clone().hash_state(state)
+    }
+
     /// How many signatures were really recovered, and how often somebody asked.
     pub fn counts(&self) -> (u64, u64) {
         let known = self.known();
@@ -51,9 +62,20 @@ impl Memo {
 }
 
 impl Recover for Memo {
+    fn hash_state(&mut self, state: &State) -> (ChannelId, B256) {
+        let mut known = self.known();
+        if let Some(hashes) = known.hashes.get(state) {
+            return *hashes;
+        }
+        let Known { crypto, hashes, .. } = &mut *known;
+        let computed = crypto.hash_state(state);
+        hashes.insert(state.clone(), computed);
+        computed
+    }
+
     fn recover(&mut self, hash: B256, sig: &Signature) -> Option<Address> {
         let mut known = self.known();
-        let Known { crypto, signers, asked } = &mut *known;
+        let Known { crypto, signers, asked, .. } = &mut *known;
         *asked += 1;
         *signers.entry((hash, *sig)).or_insert_with(|| crypto.recover(hash, sig))
     }

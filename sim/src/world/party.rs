@@ -1,12 +1,13 @@
 //! One party: its key, its disk, its clock, and whether it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use fairway_core::config::{Config, Policy};
 use fairway_core::event::{Event, Pins};
 use fairway_core::log::FileWrite;
 use fairway_core::machine::Start;
-use fairway_core::nitro::SecretKey;
+use fairway_core::nitro::{Crypto, SecretKey};
 use fairway_core::types::{Amount, Lsn, Timestamp};
 use fairway_core::{driver, driver::Driver, driver::OpenError, log};
 
@@ -53,7 +54,9 @@ pub struct Party {
     pub appended: BTreeMap<&'static str, u64>,
     /// End of the last batch that was written.
     pub written: Lsn,
-    /// When its disk is full or slow again as it should be.
+    /// What was last seen of it at rest: log position, durable position, refusals.
+    pub rested: (Lsn, Lsn, u64),
+    /// When its disk is as fast again as it should be.
     pub sync_slow_until: u64,
 }
 
@@ -141,5 +144,26 @@ pub fn config(mutant: Option<&'static str>, challenge_min: u32, patience: Nanos)
         conclude_after_ms: 20_000,
         mutant,
         ..Config::default()
+    }
+}
+
+/// The channel key of a party: the same in every run, so that a name always has the same address.
+///
+/// Kept for the process: deriving an address costs as much as a signature, and a campaign starts thousands of runs a second.
+pub fn key_of(name: &str, crypto: Crypto) -> SecretKey {
+    static KEYS: Mutex<BTreeMap<(String, bool), SecretKey>> = Mutex::new(BTreeMap::new());
+    let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = (name.to_string(), crypto == Crypto::Real);
+    keys.entry(at).or_insert_with(|| derive_key(name, crypto)).clone()
+}
+
+fn derive_key(name: &str, crypto: Crypto) -> SecretKey {
+    let mut hash = blake3::derive_key("fairway-sim channel key v1", name.as_bytes());
+    loop {
+        // All but 2^-128 of all hashes are keys.
+        match SecretKey::new(hash, crypto) {
+            Ok(key) => return key,
+            Err(_) => hash = *blake3::hash(&hash).as_bytes(),
+        }
     }
 }
