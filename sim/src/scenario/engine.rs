@@ -193,14 +193,18 @@ impl fmt::Display for FaultKind {
 
 /// The fault × engine table.
 ///
-/// Disk, chain and clock are our own ports on every engine. madsim and turmoil carry streams: a stream keeps
-/// its order, and our adapter around it loses, doubles or damages whole frames.
+/// Disk, chain and clock are our own ports on every engine, processes are killed and links are cut by the engine itself.
+/// madsim and turmoil carry streams: a stream keeps its order; messages are lost and doubled on their way into it, and our
+/// adapter around it makes bytes late and damages them.
 pub fn available(kind: FaultKind, engine: Engine) -> Availability {
     match (kind, engine) {
         (_, Engine::Reference) => Availability::Native,
         (FaultKind::Reorder, Engine::Madsim | Engine::Turmoil) => Availability::No,
         (
-            FaultKind::Loss | FaultKind::Duplicate | FaultKind::CorruptFrame,
+            FaultKind::Loss
+            | FaultKind::Duplicate
+            | FaultKind::Latency
+            | FaultKind::CorruptFrame,
             Engine::Madsim | Engine::Turmoil,
         ) => Availability::Emulated,
         (_, Engine::Madsim | Engine::Turmoil) => Availability::Native,

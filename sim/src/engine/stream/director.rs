@@ -84,8 +84,10 @@ impl Director {
     /// Whether every process that was to hand back its driver has done so.
     pub(crate) fn all_ended(&self) -> bool {
         let state = self.shared.lock();
-        let violated = state.world.as_ref().is_some_and(|w| w.violation.is_some());
-        violated || state.slots.iter().all(|slot| !slot.running)
+        let Some(world) = &state.world else { return true };
+        // Of a violation nobody asks the nodes, and one that was killed in the last moment has no driver any more.
+        let mut parties = world.parties.iter().zip(&state.slots);
+        world.violation.is_some() || parties.all(|(party, slot)| !(party.up && slot.running))
     }
 
     /// Judges the end. The processes have ended, or what they would say does not count.

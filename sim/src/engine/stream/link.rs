@@ -26,8 +26,11 @@ pub(crate) struct Link<H: Host> {
     taken: usize,
     last_at: u64,
     ended: bool,
-    timer: Option<(u64, Pin<Box<dyn Future<Output = ()> + Send>>)>,
+    timer: Option<(u64, Timer)>,
 }
+
+/// The engine's sleep until some moment.
+type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Bytes under way, or the end of the stream.
 struct Chunk {

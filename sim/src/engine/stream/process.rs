@@ -76,6 +76,7 @@ fn wiring(world: &World, id: PartyId) -> Wiring {
         .expect("there is a wire version");
     let config = Config {
         keepalive_ms: KEEPALIVE_MS,
+        handshake_ms: HANDSHAKE_MS,
         idle_ms: IDLE_MS,
         backoff_max_ms: BACKOFF_MAX_MS,
         ..Config::new(chain, versions)
@@ -149,3 +150,7 @@ const IDLE_MS: u64 = 12_000;
 
 /// Longest pause between two dials: a fraction of what the shipped node waits, for the same reason.
 const BACKOFF_MAX_MS: u64 = 4_000;
+
+/// Bound of one handshake. More than the shipped default, because scenarios may have links of seconds and a handshake is four
+/// crossings; no more than a silent session gets.
+const HANDSHAKE_MS: u64 = IDLE_MS;
