@@ -49,7 +49,7 @@ impl Config {
             keepalive_ms: 10_000,
             idle_ms: 30_000,
             dial_ms: 5_000,
-            handshake_ms: 5_000,
+            handshake_ms: 12_000,
             backoff_base_ms: 250,
             backoff_max_ms: 30_000,
             sessions_max: 1_024,

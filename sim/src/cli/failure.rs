@@ -114,7 +114,7 @@ pub fn timeline(scenario: &Scenario, bundle: &Bundle, run: &Run) -> String {
         title: scenario.name(),
         verdict,
         story: scenario.story(),
-        replay: &replay_line(&id.to_string()),
+        replay: &(replay_line(&id.to_string()) + &ignoring(&bundle.ignore)),
         facts: &facts,
         explanation: &sentences(scenario, run),
         recording: run.recording.as_ref().unwrap_or(&empty),
@@ -146,6 +146,11 @@ fn headline(scenario: &str, seed: u64, report: &RunReport) -> String {
 /// The command that repeats a run.
 pub fn replay_line(what: &str) -> String {
     format!("cargo run --release -- replay '{what}'")
+}
+
+/// What a seed id does not say: which invariants were switched off.
+fn ignoring(names: &[String]) -> String {
+    names.iter().map(|name| format!(" --ignore {name}")).collect()
 }
 
 /// Where a failure's files went.
@@ -191,9 +196,7 @@ pub fn print(told: &Told, shrunk: Option<&Shrunk>, files: &Files) {
     println!("  what happened:");
     told.bundle.story.iter().for_each(|s| println!("    {s}"));
     println!("  replay:   {}", replay_line(&files.bundle.display().to_string()));
-    // A seed id does not say which invariants were switched off.
-    if told.bundle.ignore.is_empty() {
-        println!("            {}", replay_line(&told.bundle.seed_id.to_string()));
-    }
+    let id = replay_line(&told.bundle.seed_id.to_string());
+    println!("            {id}{}", ignoring(&told.bundle.ignore));
     println!("  timeline: {}\n", files.html.display());
 }

@@ -27,6 +27,9 @@ pub struct ReplayArgs {
     /// Write the timeline here.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Take this invariant out, as the run did.
+    #[arg(long, value_name = "INVARIANT")]
+    ignore: Vec<String>,
     /// Accept a run of another build: its verdict must come again, its digest need not.
     #[arg(long)]
     any_build: bool,
@@ -41,7 +44,8 @@ struct Source {
 }
 
 pub fn replay(args: &ReplayArgs) -> Outcome {
-    let source = find(args)?;
+    let mut source = find(args)?;
+    source.bundle.ignore.extend(args.ignore.iter().cloned());
     let engines = match args.engine {
         Some(engines) => engines.engines(),
         None => vec![source.bundle.seed_id.engine],

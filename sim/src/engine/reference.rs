@@ -235,7 +235,8 @@ impl Reference {
             let now = self.clock(party);
             let slot = &mut self.nodes[party.0];
             let Some(driver) = &mut slot.driver else { return };
-            if slot.on_disk || self.world.is_over() {
+            let spent = self.world.steps > self.world.options().steps_max;
+            if slot.on_disk || self.world.is_over() || spent {
                 return;
             }
             let step = driver.next(now);

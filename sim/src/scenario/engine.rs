@@ -201,10 +201,7 @@ pub fn available(kind: FaultKind, engine: Engine) -> Availability {
         (_, Engine::Reference) => Availability::Native,
         (FaultKind::Reorder, Engine::Madsim | Engine::Turmoil) => Availability::No,
         (
-            FaultKind::Loss
-            | FaultKind::Duplicate
-            | FaultKind::Latency
-            | FaultKind::CorruptFrame,
+            FaultKind::Loss | FaultKind::Duplicate | FaultKind::Latency | FaultKind::CorruptFrame,
             Engine::Madsim | Engine::Turmoil,
         ) => Availability::Emulated,
         (_, Engine::Madsim | Engine::Turmoil) => Availability::Native,
