@@ -114,8 +114,7 @@ impl Search<'_> {
 
     fn shorten_payments(&mut self, started: Instant, budget: Duration) {
         for at in 0..self.best.ops.len() {
-            loop {
-                let OpAction::Pay { payments, .. } = &self.best.ops[at].what else { break };
+            while let OpAction::Pay { payments, .. } = &self.best.ops[at].what {
                 let fewer = payments.len() / 2;
                 if fewer == 0 || started.elapsed() > budget {
                     break;

@@ -60,7 +60,7 @@ fn key(party: PartyId) -> SecretKey {
 
 impl Actors {
     pub fn new(seed: u64, mutant: Option<&'static str>) -> Actors {
-        let setting = Setting { crypto: Crypto::Toy, ..setting() };
+        let setting = Setting { memo: crate::world::memo::Memo::new(Crypto::Toy), ..setting() };
         let mut chain = ChainSim::new(ChainTime(START), Adjudicator::new(APP));
         for who in [ALICE, BOB] {
             chain.fund(Address::ZERO, key(who).address(), ether(100));
