@@ -1,3 +1,4 @@
 //! f
 
 pub mod log_open;
+pub mod wire_decode;

@@ -1,0 +1,224 @@
+//! The program as a person meets it: exit codes, one line for each mistake, files that can be replayed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use fairway_sim::build_id;
+use serde_json::Value;
+
+fn sim(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fairway-sim"));
+    command.args(arguments).current_dir(folder);
+    command.output().expect("the program starts")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("the program ends by itself")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+/// What the program says about a mistake, without the build's name.
+fn stderr(output: &Output) -> String {
+    let text = String::from_utf8(output.stderr.clone()).expect("UTF-8");
+    text.replace(build_id::short(), "[build]")
+}
+
+/// An empty folder of the test's own.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a writable target folder");
+    folder
+}
+
+/// The repository, where scenarios and corpus are.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("sim stands in the workspace root")
+}
+
+#[test]
+fn help_lists_the_commands_for_everyone_and_says_what_exit_codes_mean() {
+    let output = sim(root(), &["--help"]);
+    assert_eq!(code(&output), 0);
+    let text = stdout(&output);
+    let commands: Vec<&str> = text
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(commands, ["run", "replay", "check", "doctor", "help"]);
+    assert!(text.contains("Exit codes: 0 pass"), "{text}");
+}
+
+const BAD_SCENARIO: &str = r#"schema = 1
+engines = ["reference"]
+[topology]
+parties = ["alice"]
+chanels = []
+[phases]
+chaos = "1s"
+settle = "1s"
+"#;
+
+/// Goal: a mistake costs its maker one line, which names what was expected, and exit code 2.
+/// Method: one mistake of each kind; all lines in one snapshot.
+#[test]
+fn mistakes_are_one_line_and_exit_code_2() {
+    let folder = folder("mistakes");
+    fs::write(folder.join("story.toml"), BAD_SCENARIO).expect("a writable folder");
+    fs::write(folder.join("bundle.json"), "{\"schema\": 1}").expect("a writable folder");
+    let mistakes: &[&[&str]] = &[
+        &["check", "story.toml"],
+        &["check", "nowhere.toml"],
+        &["replay", "nonsense"],
+        &["replay", "smoke/plain#1@5e1f0a2b-90c3d4e5/tokio"],
+        &["replay", "bundle.json"],
+        &["run", "smoke/plain", "--mutant", "efect-before-sync"],
+        &["run", "smoke/plian"],
+        &["run", "smoke/plain", "--set", "phases.caos=1s"],
+        &["corpus", "verify", "nowhere"],
+    ];
+    let mut said = String::new();
+    for arguments in mistakes {
+        let output = sim(&folder, arguments);
+        let line = stderr(&output);
+        assert_eq!(code(&output), 2, "{arguments:?}: {line}");
+        assert_eq!(line.lines().count(), 1, "{arguments:?}: {line}");
+        assert_eq!(stdout(&output), "", "{arguments:?}");
+        said.push_str(&line);
+    }
+    insta::assert_snapshot!(said, @r"
+    error: story.toml:5: topology.chanels: expected a key among `chain`, `channels`, `disk`, `network`, `parties`, `party`, `patience`, found `chanels`; did you mean `channels`?
+    error: scenario `nowhere.toml`: expected a name such as smoke/plain or a path, found neither
+    error: nonsense: seed id `nonsense`: expected `#` before the seed, as in smoke/plain#14c0@5e1f0a2b-90c3d4e5/reference
+    error: smoke/plain#1@5e1f0a2b-90c3d4e5/tokio: seed id: engine `tokio`: expected `reference`, `madsim` or `turmoil`
+    error: bundle.json: expected a bundle of schema 1: missing field `seed_id` at line 1 column 13
+    error: --mutant: no mutant `efect-before-sync`; did you mean `effect-before-sync`?
+    error: scenario `smoke/plian`: expected a name such as smoke/plain or a path, found neither; did you mean smoke/plain?
+    error: --set: phases.caos: expected a key among `chaos`, `settle`, found `caos`; did you mean `chaos`?
+    error: nowhere: No such file or directory (os error 2)
+    ");
+}
+
+#[test]
+fn jsonl_is_one_record_a_run_in_the_order_of_seeds() {
+    let output = sim(root(), &["run", "smoke/plain", "--seeds", "3", "--format", "jsonl"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = stdout(&output);
+    let records: Vec<Value> =
+        text.lines().map(|l| serde_json::from_str(l).expect("a JSON record")).collect();
+    assert_eq!(records.len(), 3, "{text}");
+    for (seed, record) in (0u64..).zip(&records) {
+        assert_eq!(record["seed"], seed);
+        assert_eq!(record["scenario"], "smoke/plain");
+        assert_eq!(record["engine"], "reference");
+        assert_eq!(record["verdict"], "pass");
+        assert_eq!(record["build"], build_id::BUILD_ID);
+        assert_eq!(record["trace_digest"].as_str().map(str::len), Some(64));
+    }
+}
+
+/// Goal: a failure leaves everything that is needed to see it again.
+/// Method: a planted bug, found; its block, bundle and page; the bundle and the seed id replayed; another build's seed id refused.
+#[test]
+fn a_failure_can_be_replayed_from_what_it_left() {
+    let folder = folder("failure");
+    let found = sim(
+        &folder,
+        &["run", "smoke/plain", "--mutant", "effect-before-sync", "--seeds", "20", "--out", "out"],
+    );
+    let block = stdout(&found);
+    assert_eq!(code(&found), 1, "{block}");
+    assert!(
+        block.contains("FAILED smoke/plain, seed 0: durable-before-sent was broken"),
+        "{block}"
+    );
+    let replays: Vec<&str> =
+        block.lines().filter_map(|l| l.split("replay '").nth(1)?.strip_suffix('\'')).collect();
+    let [bundle, seed_id] = replays[..] else { panic!("expected two replay lines:\n{block}") };
+    let page = fs::read_to_string(folder.join(bundle).with_extension("html"));
+    assert!(page.expect("a timeline beside the bundle").contains("durable-before-sent"));
+
+    let again = sim(&folder, &["replay", bundle]);
+    assert_eq!(code(&again), 1, "{}", stderr(&again));
+    assert!(stdout(&again).contains("same verdict, same digest"), "{}", stdout(&again));
+
+    let again = sim(&folder, &["replay", seed_id]);
+    assert_eq!(code(&again), 1, "{}", stderr(&again));
+    assert!(stdout(&again).contains("durable-before-sent was broken"), "{}", stdout(&again));
+
+    let other_build = seed_id.replace(build_id::short(), "00000000");
+    let refused = sim(&folder, &["replay", &other_build]);
+    assert_eq!(code(&refused), 8);
+    let digits = seed_id.split(['@', '-']).nth(1).expect("a scenario digest");
+    insta::assert_snapshot!(stderr(&refused).replace(digits, "[digest]"), @r"
+    error: smoke/plain#0@[digest]-00000000/reference+mutant=effect-before-sync was recorded by build 00000000, this is build [build]
+      to repeat it on this build: add --any-build
+    ");
+}
+
+/// Goal: a kept bug is found again whatever the build, and outside the corpus a foreign bundle is refused.
+/// Method: the corpus as it is, then a copy of one of its files somewhere else with another build's name.
+#[test]
+fn kept_bugs_are_found_on_any_build_and_other_bundles_on_their_own() {
+    let verified = sim(root(), &["corpus", "verify"]);
+    assert_eq!(code(&verified), 0, "{}", stdout(&verified));
+    assert!(stdout(&verified).contains(" 0 not as they should be"), "{}", stdout(&verified));
+
+    let folder = folder("foreign");
+    let kept = root().join("corpus/bugs/smoke-torn_tail-0-reference.json");
+    let text = fs::read_to_string(kept).expect("a kept bug");
+    let mut bundle: Value = serde_json::from_str(&text).expect("a bundle");
+    bundle["build"] = Value::String("0".repeat(64));
+    fs::write(folder.join("bundle.json"), bundle.to_string()).expect("a writable folder");
+    let refused = sim(&folder, &["replay", "bundle.json"]);
+    assert_eq!(code(&refused), 8, "{}", stderr(&refused));
+    let accepted = sim(&folder, &["replay", "bundle.json", "--any-build"]);
+    assert_eq!(code(&accepted), 1, "{}", stderr(&accepted));
+}
+
+#[test]
+fn kept_bugs_name_no_place_on_a_disk() {
+    let bugs =
+        fs::read_dir(root().join("corpus/bugs")).expect("corpus/bugs is part of the repository");
+    let mut kept = 0;
+    for entry in bugs {
+        let path = entry.expect("a readable entry").path();
+        assert_eq!(path.extension().and_then(|e| e.to_str()), Some("json"), "{}", path.display());
+        let text = fs::read_to_string(&path).expect("a readable file");
+        for place in ["\"/", "'/", "C:\\\\", "/home/", "/tmp/"] {
+            assert!(!text.contains(place), "{}: {place}", path.display());
+        }
+        kept += 1;
+    }
+    assert!(kept >= 3, "{kept} kept bugs");
+}
+
+#[test]
+fn scenarios_check_and_the_schema_is_json() {
+    let checked = sim(root(), &["check", "scenarios"]);
+    assert_eq!(code(&checked), 0, "{}", stderr(&checked));
+    assert!(stdout(&checked).contains("scenarios are good"));
+    let schema = sim(root(), &["schema"]);
+    assert_eq!(code(&schema), 0);
+    let schema: Value = serde_json::from_str(&stdout(&schema)).expect("the schema is JSON");
+    assert_eq!(schema["title"], "Fairway scenario, schema 1");
+}
+
+#[test]
+fn lists_name_every_invariant_and_every_mutant() {
+    let text = stdout(&sim(root(), &["list", "invariants"]));
+    let first = |text: &str| -> Vec<String> {
+        text.lines().filter_map(|l| l.split_whitespace().next()).map(str::to_string).collect()
+    };
+    assert_eq!(first(&text), fairway_sim::invariant::names());
+    let text = stdout(&sim(root(), &["list", "mutants"]));
+    let ids: Vec<&str> = fairway_core::MUTANTS.iter().map(|m| m.id).collect();
+    assert_eq!(first(&text), ids);
+}
