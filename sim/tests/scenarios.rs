@@ -10,10 +10,8 @@ use fairway_sim::scenario::{Expect, FaultKind, Library, Scenario};
 use fairway_sim::seed_id::Crypto;
 
 /// Fault kinds that no story uses, each with the reason.
-const UNUSED: &[(FaultKind, &str)] = &[
-    (FaultKind::Latency, "the latency of every link is drawn for each frame in every story"),
-    (FaultKind::RevertPayee, "a payee that refuses its money blocks both: no story passes yet"),
-];
+const UNUSED: &[(FaultKind, &str)] =
+    &[(FaultKind::Latency, "the latency of every link is drawn for each frame in every story")];
 
 fn load(what: &str) -> Vec<Scenario> {
     Library::new().load(what, &[]).unwrap_or_else(|e| panic!("{what}: {e}"))

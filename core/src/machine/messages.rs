@@ -156,7 +156,9 @@ impl Node {
         if id <= last {
             return Ok(Decision::answer(ack));
         }
-        if !channel.is_leader() || channel.phase != Phase::Open {
+        let closing =
+            channel.phase == Phase::Closing && channel.signed.is_some_and(|s| !s.is_final);
+        if !channel.is_leader() || !(channel.phase == Phase::Open || closing) {
             return Err(Refusal::NotOpen(channel.id));
         }
         if id.0 != last.0 + 1 || amount.is_zero() {

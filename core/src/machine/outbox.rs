@@ -75,11 +75,15 @@ pub fn messages(of: &Sources<'_>) -> Vec<MessageKey> {
     if channel.is_leader() {
         return keys;
     }
-    if channel.phase == Phase::Open {
+    if channel.phase <= Phase::Closing {
         keys.extend(channel.updates.iter().map(|u| MessageKey::UpdateRequest(u.id)));
     }
     let asked = of.defund.is_some_and(|o| o.is_live() && o.origin == Origin::User);
-    if asked && channel.supported.as_ref().is_some_and(|s| !s.state().is_final) {
+    // What was accepted before is carried out before the channel closes.
+    if asked
+        && channel.updates.is_empty()
+        && channel.supported.as_ref().is_some_and(|s| !s.state().is_final)
+    {
         keys.push(MessageKey::CloseRequest);
     }
     keys
@@ -110,7 +114,7 @@ fn tx_is_live(of: &Sources<'_>, tx: &WantedTx) -> bool {
             let stale = matches!(status, OnChainStatus::Challenged(c) if c.turn < *turn);
             stale && supported == Some(*turn) && !of.head.concluded
         }
-        WantedTx::Conclude => {
+        WantedTx::Conclude | WantedTx::ConcludeAlone => {
             let is_final = of.channel.supported.as_ref().is_some_and(|s| s.state().is_final);
             is_final && !of.head.concluded
         }
@@ -167,6 +171,7 @@ pub fn call(channel: &Channel, head: &OnChain, want: &Want) -> Option<Call> {
             Some(Call::Checkpoint { proof: Vec::new(), candidate: supported()? })
         }
         WantedTx::Conclude => Some(Call::ConcludeAndTransferAllAssets { candidate: supported()? }),
+        WantedTx::ConcludeAlone => Some(Call::Conclude { candidate: supported()? }),
         WantedTx::TransferAll | WantedTx::TransferMine => transfer(channel, head, tx),
     }
 }

@@ -35,7 +35,8 @@ fn finalize(cx: &Context<'_>) -> Crank {
         return cx.dispute(Origin::Timeout);
     }
     // What the peer has proposed is answered first: a payment under way, or the final state itself.
-    if channel.proposed_by_peer().is_some() {
+    // Payments that were accepted before come first too: their users were told that they are on their way.
+    if channel.proposed_by_peer().is_some() || !channel.updates.is_empty() {
         match update::next(cx) {
             Ok(crank) => return crank,
             Err(WaitingFor::Nothing) => {}
@@ -46,6 +47,7 @@ fn finalize(cx: &Context<'_>) -> Crank {
         && !channel.has_unanswered_signature()
         && cx.may_sign
         && !channel.frozen
+        && channel.updates.is_empty()
         && let Some(state) = channel.closing_state()
     {
         return cx.sign(state, None);

@@ -48,7 +48,8 @@ pub fn crank(cx: &Context<'_>) -> Crank {
         return Crank::Emit(Event::ObjectiveCompleted { id });
     };
     if supported.state().is_final {
-        return want(cx, WantedTx::Conclude, WaitingFor::Withdraw);
+        // Concluding and paying apart: if somebody cannot be paid, our own share still can be.
+        return want(cx, WantedTx::ConcludeAlone, WaitingFor::Withdraw);
     }
     if let Some(challenge) = cx.head.running_challenge(cx.chain_now) {
         return Crank::Wait(if challenge.turn >= supported.turn() {

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::{Outcome, Stop, failure};
 use crate::bundle::Bundle;
+use crate::engine::Verdict;
 use crate::scenario::Engine;
 
 #[derive(Args, Clone, Debug)]
@@ -41,9 +42,7 @@ pub fn corpus(args: &CorpusArgs) -> Outcome {
         let right = if bundle.fixed {
             report.verdict.is_pass()
         } else {
-            super::super::campaign::exit_code(&report.verdict)
-                == super::super::campaign::exit_code(&bundle.verdict)
-                && !report.verdict.is_pass()
+            same_failure(&report.verdict, &bundle.verdict)
         };
         let word = if right { "as it should be" } else { "WRONG" };
         println!("  {word}: {}: {}", file.display(), failure::verdict_sentence(&report.verdict));
@@ -51,4 +50,15 @@ pub fn corpus(args: &CorpusArgs) -> Outcome {
     }
     println!("{} kept bugs, {wrong} not as they should be", files.len());
     if wrong == 0 { Ok(()) } else { Err(Stop::code(1)) }
+}
+
+/// Whether a run failed as the kept one did: the same invariant, or a panic again.
+fn same_failure(now: &Verdict, kept: &Verdict) -> bool {
+    match (now, kept) {
+        (Verdict::Violation(a), Verdict::Violation(b)) => a.invariant == b.invariant,
+        (Verdict::Panic(_), Verdict::Panic(_)) | (Verdict::Budget(_), Verdict::Budget(_)) => true,
+        (Verdict::Pass | Verdict::Violation(_) | Verdict::Panic(_) | Verdict::Budget(_), _) => {
+            false
+        }
+    }
 }

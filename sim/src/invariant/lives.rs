@@ -103,7 +103,6 @@ fn planted_bugs_are_noticed() {
         ("postfund-before-funding", "funded-before-postfund"),
         ("double-deposit-after-crash", "deposits-are-safe"),
         ("reorg-ignored", "cursor-matches-facts"),
-        ("challenge-unanswered", "challenge-answered"),
     ] {
         let noticed = |seed| {
             let told = Actors::new(seed, Some(mutant)).live(STORM, 400_000, 1_200_000);

@@ -330,6 +330,8 @@ impl World {
         self.chain.heal_all();
         for i in 0..self.parties.len() {
             self.parties[i].disk.set_free_bytes(None);
+            let address = self.parties[i].key.address();
+            self.chain.accept_payments(address);
             self.parties[i].sync_slow_until = 0;
             let now = self.now;
             self.parties[i].clock.freeze(now, now);
