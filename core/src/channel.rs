@@ -409,3 +409,8 @@ fn same_shape(a: &Outcome, b: &Outcome) -> bool {
                 })
         })
 }
+
+#[cfg(test)]
+pub(crate) mod testkit;
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,8 @@ pub struct Node {
 /// What this process knows and a restart forgets.
 #[derive(Clone, Debug, Default)]
 pub struct Session {
+    /// When this process started.
+    pub(super) started: Timestamp,
     /// Peers with a session.
     pub(super) up: BTreeSet<Address>,
     /// Channels whose peer has told us what it knows since we started.
@@ -140,7 +142,7 @@ impl Node {
             state,
             key,
             config,
-            session: Session { step_back: 1, ..Session::default() },
+            session: Session { step_back: 1, started: at, ..Session::default() },
             outbox: Schedule::default(),
             attempts: BTreeMap::new(),
             timers: Schedule::default(),
@@ -387,6 +389,8 @@ impl Node {
             key: &self.key,
             config: &self.config,
             may_sign: self.may_sign(channel),
+            started: self.session.started,
+            recovering: self.state.recovery().is_some(),
         };
         Some(objective::crank(&cx))
     }

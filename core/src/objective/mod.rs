@@ -62,12 +62,16 @@ pub struct Context<'a> {
     pub chain_now: ChainTime,
     /// Our own clock, for silence alone.
     pub now: Timestamp,
+    /// When this process started: while we were away nobody could speak to us.
+    pub started: Timestamp,
     /// Our key.
     pub key: &'a SecretKey,
     /// Settings.
     pub config: &'a Config,
     /// Whether new states may be signed: not in recovery, and the peer has told us what it knows since we started.
     pub may_sign: bool,
+    /// Whether the node may have forgotten signatures, and with them what is at stake.
+    pub recovering: bool,
 }
 
 /// What one crank did.
@@ -190,3 +194,6 @@ pub fn crank(cx: &Context<'_>) -> Crank {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
