@@ -251,6 +251,9 @@ impl Channel {
         if supported.turn() < TurnNum::POSTFUND {
             return bad("the channel is not funded");
         }
+        if supported.state().is_final {
+            return bad("the channel is final");
+        }
         if supported.turn().next() != Some(turn) {
             return bad("not the next turn");
         }
