@@ -264,6 +264,10 @@ impl Channel {
                 bad("final outcome differs from the last supported one")
             };
         }
+        // A payment of ours that the follower proposes would be carried out and stay in our queue, to be made again.
+        if self.is_leader() {
+            return bad("only the leader proposes");
+        }
         self.check_update(&state.outcome)
     }
 
