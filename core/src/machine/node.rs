@@ -371,7 +371,7 @@ impl Node {
                     let _ = self.record(now, event, handled);
                 }
                 Crank::Wait(waiting) => {
-                    self.set_timer(id, waiting);
+                    self.set_timer(now, id, waiting);
                     return;
                 }
             }
@@ -404,7 +404,7 @@ impl Node {
             && (channel.signed.is_none() || self.session.witnessed.contains(&channel.id))
     }
 
-    fn set_timer(&mut self, id: ChannelId, waiting: WaitingFor) {
+    fn set_timer(&mut self, now: Timestamp, id: ChannelId, waiting: WaitingFor) {
         let Some(channel) = self.state.channel(id) else { return };
         let live = self.state.sources(id).is_some_and(|s| {
             [s.fund, s.defund, s.dispute].into_iter().flatten().any(objective::Objective::is_live)
@@ -435,7 +435,8 @@ impl Node {
             | WaitingFor::Nothing => None,
         };
         self.timers.remove(&id);
-        if let (true, Some(at)) = (live, at) {
+        // A moment that has passed was taken into account by the crank that now waits; set again it would wake us at once, for ever.
+        if let (true, Some(at)) = (live, at.filter(|at| *at > now)) {
             self.timers.set(id, at);
         }
     }
