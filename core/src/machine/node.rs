@@ -427,7 +427,8 @@ impl Node {
             | WaitingFor::CompleteFunding
             | WaitingFor::CompletePostfund
             | WaitingFor::Finalization => {
-                Some(channel.progress_at.after_ms(self.config.silence_ms))
+                let since = channel.progress_at.max(self.session.started);
+                Some(since.after_ms(self.config.silence_ms))
             }
             WaitingFor::ChallengeMined
             | WaitingFor::ChallengeEnd

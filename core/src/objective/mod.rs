@@ -147,14 +147,10 @@ impl Context<'_> {
         Crank::Emit(Event::StateSigned { state, update })
     }
 
-    /// Whether the peer has been silent for too long.
+    /// Whether the peer has been silent for too long. While we were away it could not speak: silence is counted from our start.
     pub fn peer_is_silent(&self) -> bool {
-        self.now.since_ms(self.channel.progress_at) >= self.config.silence_ms
-    }
-
-    /// When [`Context::peer_is_silent`] will be true.
-    pub fn silence_ends(&self) -> Timestamp {
-        self.channel.progress_at.after_ms(self.config.silence_ms)
+        let since = self.channel.progress_at.max(self.started);
+        self.now.since_ms(since) >= self.config.silence_ms
     }
 
     /// Gives the cooperative objective up in favour of the chain, because of `origin`.
