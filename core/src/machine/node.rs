@@ -56,6 +56,8 @@ pub struct Session {
     pub(super) dropped: BTreeMap<&'static str, u64>,
     /// Whether the endpoint answered last time.
     pub(super) chain_up: bool,
+    /// Whether we have reached the endpoint's head since we started.
+    pub(super) caught_up: bool,
 }
 
 /// How a node starts.
@@ -216,7 +218,9 @@ impl Node {
             Err(refusal) => self.refuse(&input, refusal, &mut handled),
         }
         let mut due = self.timers.due(now);
-        if matches!(input, Verified::Plain(Input::Blocks { .. })) {
+        if let Verified::Plain(Input::Blocks { head, .. }) = &input {
+            self.session.caught_up |=
+                self.state.chain().head().is_some_and(|b| b.number >= head.number);
             due.extend(self.active.iter().copied());
         }
         for channel in due {
@@ -445,7 +449,7 @@ impl Node {
     fn end_recovery(&mut self, now: Timestamp, handled: &mut Handled) {
         let waiting = |c: &Channel| c.unwitnessed && c.phase < Phase::Disputed;
         if self.state.recovery().is_some()
-            && self.session.chain_up
+            && self.session.caught_up
             && !self.state.channels().any(waiting)
         {
             let _ = self.record(now, Event::RecoveryEnded, handled);
@@ -495,6 +499,8 @@ impl Node {
                 let bytes = outbox::message(channel, *key)?.encode();
                 Some(Effect::Send { peer: channel.peer, bytes })
             }
+            // The channel may be over, and we may have forgotten it: money sent there is lost.
+            Want::Deposit if self.state.recovery().is_some() => None,
             Want::Deposit | Want::Tx(_) => {
                 let head = self.state.chain().at_head(wish.channel);
                 outbox::call(channel, head, &wish.want).map(|call| Effect::Submit { call })
