@@ -169,6 +169,10 @@ pub fn call(channel: &Channel, head: &OnChain, want: &Want) -> Option<Call> {
         WantedTx::Checkpoint { .. } => {
             Some(Call::Checkpoint { proof: Vec::new(), candidate: supported()? })
         }
+        // Where paying everybody reverts, concluding must not depend on it.
+        WantedTx::Conclude if channel.txs.contains(&WantedTx::TransferMine) => {
+            Some(Call::Conclude { candidate: supported()? })
+        }
         WantedTx::Conclude => Some(Call::ConcludeAndTransferAllAssets { candidate: supported()? }),
         WantedTx::TransferAll | WantedTx::TransferMine => transfer(channel, head, tx),
     }
