@@ -336,8 +336,16 @@ impl Node {
             let peer = terms.participants.iter().find(|p| **p != self.key.address());
             handled.answers.extend(peer.map(|p| Effect::Connect { peer: *p }));
         }
+        let reverts = matches!(event, Event::BlocksReverted { .. });
+        let frozen = |state: &NodeState| -> BTreeSet<ChannelId> {
+            state.channels().filter(|c| reverts && c.frozen).map(|c| c.id).collect()
+        };
+        let frozen_before = frozen(&self.state);
         let touched = self.state.apply(now, event.clone());
         handled.events.push(event);
+        for channel in frozen(&self.state).difference(&frozen_before).copied() {
+            handled.answers.push(Effect::Notify(Notice::DeepReorg { channel }));
+        }
         if before.is_none() && self.state.recovery().is_some() {
             self.forget_witnesses(now);
         }
