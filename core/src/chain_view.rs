@@ -115,25 +115,31 @@ impl OnChain {
         self.held.is_zero() && self.concluded
     }
 
-    /// The finalized outcome as the contract has it now: `finalized` less what was paid since. The log of a payout does not say to
-    /// whom; the first reading that explains the amount is taken: everybody, then each entry alone.
-    pub fn outcome_left(&self, finalized: &Outcome) -> Outcome {
-        let mut outcome = finalized.clone();
+    /// The finalized outcome as the contract may have it now: `finalized` less what was paid since, without repetition, the
+    /// likeliest first.
+    ///
+    /// The log of a payout does not say to whom, so every reading that explains the amount counts: everybody, then each entry
+    /// alone. With equal balances that can be several. A payout that nothing explains leaves the outcome as it was.
+    ///
+    /// # Danger
+    /// Taking one of several readings for the truth can mean to believe that we were paid when the peer was.
+    pub fn outcomes_left(&self, finalized: &Outcome) -> Vec<Outcome> {
+        let mut outcomes = alloc::vec![finalized.clone()];
         for (before, after) in &self.payouts {
             let paid = before.saturating_sub(*after);
-            let Some(exit) = outcome.first_mut() else { break };
-            let everybody: Vec<usize> = (0..exit.allocations.len()).collect();
-            let readings = core::iter::once(everybody.clone())
-                .chain(everybody.iter().map(|i| alloc::vec![*i]));
-            for indices in readings {
-                let mut trial = exit.clone();
-                if pay(&mut trial.allocations, *before, &indices) == paid {
-                    *exit = trial;
-                    break;
+            let mut next: Vec<Outcome> = Vec::new();
+            for outcome in &outcomes {
+                for reading in readings(outcome, *before, paid) {
+                    if !next.contains(&reading) {
+                        next.push(reading);
+                    }
                 }
             }
+            if !next.is_empty() {
+                outcomes = next;
+            }
         }
-        outcome
+        outcomes
     }
 
     fn apply(&mut self, log: &Log) {
@@ -163,6 +169,19 @@ impl OnChain {
             }
         }
     }
+}
+
+/// What `outcome` may have become when `paid` of `held` was paid.
+fn readings(outcome: &Outcome, held: Amount, paid: Amount) -> Vec<Outcome> {
+    let entries = outcome.first().map_or(0, |e| e.allocations.len());
+    let everybody: Vec<usize> = (0..entries).collect();
+    let alone = everybody.iter().map(|i| alloc::vec![*i]);
+    let explain = |indices: Vec<usize>| {
+        let mut trial = outcome.clone();
+        let explains = pay(&mut trial.first_mut()?.allocations, held, &indices) == paid;
+        explains.then_some(trial)
+    };
+    core::iter::once(everybody.clone()).chain(alone).filter_map(explain).collect()
 }
 
 /// Earlier entries are paid first; an entry that is not indexed still reserves its share.
@@ -443,21 +462,32 @@ mod tests {
         assert_eq!(view.at_head(channel()).held, Amount::wei(9));
     }
 
+    fn left_after(balances: [u64; 2], payouts: &[(u64, u64)]) -> Vec<[Amount; 2]> {
+        let to = |n| crate::types::Address::with_last_byte(n);
+        let [a, b] = balances.map(Amount::wei);
+        let outcome = crate::nitro::outcome::two_party(to(0), [(to(1), a), (to(2), b)]);
+        let wei = |(before, after): &(u64, u64)| (Amount::wei(*before), Amount::wei(*after));
+        let payouts = payouts.iter().map(wei).collect();
+        let on_chain = OnChain { payouts, ..OnChain::default() };
+        let left = on_chain.outcomes_left(&outcome);
+        left.iter().map(|o| [0, 1].map(|i| crate::channel::balance_in(o, i))).collect()
+    }
+
     #[test]
     fn a_payout_is_read_from_its_amount() {
-        let to = |n| crate::types::Address::with_last_byte(n);
-        let outcome = crate::nitro::outcome::two_party(
-            to(0),
-            [(to(1), Amount::wei(3)), (to(2), Amount::wei(5))],
-        );
-        for (after, left) in [(0, [0, 0]), (5, [0, 5]), (3, [3, 0])] {
-            let on_chain = OnChain {
-                payouts: alloc::vec![(Amount::wei(8), Amount::wei(after))],
-                ..OnChain::default()
-            };
-            let rest = on_chain.outcome_left(&outcome);
-            let amounts = [0, 1].map(|i| crate::channel::balance_in(&rest, i));
-            assert_eq!(amounts, left.map(Amount::wei));
+        for (name, balances, payouts, left) in [
+            ("nobody yet", [3, 5], &[][..], &[[3, 5]][..]),
+            ("everybody", [3, 5], &[(8, 0)], &[[0, 0]]),
+            ("the first alone", [3, 5], &[(8, 5)], &[[0, 5]]),
+            ("the second alone", [3, 5], &[(8, 3)], &[[3, 0]]),
+            ("one of two equals", [5, 5], &[(10, 5)], &[[0, 5], [5, 0]]),
+            ("both, one after another", [5, 5], &[(10, 5), (5, 0)], &[[0, 0], [5, 0], [0, 5]]),
+            ("too little there", [5, 5], &[(6, 1)], &[[0, 5]]),
+            ("the second of too little", [5, 5], &[(6, 5)], &[[5, 4]]),
+            ("nothing explains it", [3, 5], &[(8, 7)], &[[3, 5]]),
+        ] {
+            let left: Vec<_> = left.iter().map(|l: &[u64; 2]| l.map(Amount::wei)).collect();
+            assert_eq!(left_after(balances, payouts), left, "{name}");
         }
     }
 }

@@ -251,6 +251,9 @@ impl Channel {
         if supported.turn() < TurnNum::POSTFUND {
             return bad("the channel is not funded");
         }
+        if supported.state().is_final {
+            return bad("the channel is final");
+        }
         if supported.turn().next() != Some(turn) {
             return bad("not the next turn");
         }
@@ -260,6 +263,10 @@ impl Channel {
             } else {
                 bad("final outcome differs from the last supported one")
             };
+        }
+        // A payment of ours that the follower proposes would be carried out and stay in our queue, to be made again.
+        if self.is_leader() {
+            return bad("only the leader proposes");
         }
         self.check_update(&state.outcome)
     }
@@ -409,3 +416,8 @@ fn same_shape(a: &Outcome, b: &Outcome) -> bool {
                 })
         })
 }
+
+#[cfg(test)]
+pub(crate) mod testkit;
+#[cfg(test)]
+mod tests;

@@ -324,3 +324,6 @@ pub fn recorded(opened: &log::Opened<'_>) -> Result<Vec<(Timestamp, Event)>, log
 
 /// Lazy events that wait at most: bounds what a restart learns again, and memory.
 const LAZY_EVENTS_MAX: u32 = 256;
+
+#[cfg(test)]
+mod tests;

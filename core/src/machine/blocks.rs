@@ -18,10 +18,7 @@ impl Node {
         let mut decision = Decision::default();
         let mut tip = self.state.chain().head();
         let ignores_reorgs = self.config.mutant("reorg-ignored");
-        let consecutive = blocks.windows(2).all(|w| {
-            w[1].header.number.0 == w[0].header.number.0 + 1
-                && w[1].header.parent == w[0].header.hash
-        });
+        let consecutive = blocks.windows(2).all(|w| w[1].header.extends(&w[0].header));
         if !consecutive || blocks.first().is_some_and(|b| b.header.number != from) {
             return decision;
         }

@@ -9,7 +9,7 @@ use crate::channel::{Channel, Phase};
 use crate::effect::{Accepted, Effect, Refusal};
 use crate::event::{Event, ObjectiveId, ObjectiveKind, Origin, Terms, Update, UpdateId, WantedTx};
 use crate::input::{Command, RequestId};
-use crate::objective::Objective;
+use crate::objective::{Objective, dispute};
 use crate::types::{Amount, ChannelId};
 
 impl Node {
@@ -111,26 +111,51 @@ impl Node {
         Ok((vec![approved], Accepted::Objective(id)))
     }
 
-    /// A transaction reverted. Only one reason changes what we want: somebody who cannot be paid blocks paying everybody.
+    /// A transaction reverted. Two reasons change what we want: somebody who cannot be paid blocks paying everybody, and a payout
+    /// that we take for the peer's was ours.
     pub(super) fn on_reverted(&self, channel: ChannelId, reason: &str) -> Decision {
         let Some(known) = self.state.channel(channel) else { return Decision::default() };
-        let over = self.state.chain().at_head(channel).is_finalized(self.state.chain().now())
-            || known.txs.contains(&WantedTx::Conclude);
-        let wanted = known.txs.contains(&WantedTx::TransferAll);
-        if reason != "Could not transfer ETH" || !over {
-            return Decision::default();
+        let events = match reason {
+            "Could not transfer ETH" => self.pay_us_alone(known),
+            "incorrect fingerprint" => self.settled_after_all(known),
+            _ => Vec::new(),
+        };
+        Decision::events(events)
+    }
+
+    /// Paying everybody reverts: collect our own share. A close in agreement pays in the same call, so it ends as a dispute, which
+    /// concludes without paying.
+    fn pay_us_alone(&self, known: &Channel) -> Vec<Event> {
+        let channel = known.id;
+        let wants = |tx| known.txs.contains(&tx);
+        if wants(WantedTx::TransferMine)
+            || !wants(WantedTx::TransferAll) && !wants(WantedTx::Conclude)
+        {
+            return Vec::new();
         }
-        if wanted && !known.txs.contains(&WantedTx::TransferMine) {
-            return Decision::events(vec![Event::TxWanted { channel, tx: WantedTx::TransferMine }]);
-        }
-        // The cooperative close pays everybody in the same call: end the channel by challenge and collect our own share.
+        let mut events = vec![Event::TxWanted { channel, tx: WantedTx::TransferMine }];
         let id = ObjectiveId { channel, kind: ObjectiveKind::Dispute };
-        let dispute = self.state.objectives().get(&id).is_some_and(Objective::is_live);
-        if known.txs.contains(&WantedTx::Conclude) && !dispute && known.phase == Phase::Closing {
+        if known.phase == Phase::Closing && !self.state.objectives().contains_key(&id) {
             let origin = Origin::Violation;
-            return Decision::events(vec![Event::ObjectiveApproved { id, origin, terms: None }]);
+            events.push(Event::ObjectiveApproved { id, origin, terms: None });
         }
-        Decision::default()
+        events
+    }
+
+    /// The contract does not hold the outcome in which we are still owed something, and the payout is confirmed: so it was ours.
+    ///
+    /// # Danger
+    /// On an unconfirmed payout this would let the peer pay itself in front of our own transaction and have us stop there.
+    fn settled_after_all(&self, known: &Channel) -> Vec<Event> {
+        let id = ObjectiveId { channel: known.id, kind: ObjectiveKind::Dispute };
+        let live = self.state.objectives().get(&id).is_some_and(Objective::is_live);
+        let (head, confirmed) =
+            (self.state.chain().at_head(known.id), self.state.chain().confirmed(known.id));
+        let ours = known.txs.contains(&WantedTx::TransferMine)
+            && head.payouts == confirmed.payouts
+            && head.status == confirmed.status
+            && dispute::mine_may_be_paid(confirmed, known);
+        if live && ours { vec![Event::ObjectiveCompleted { id }] } else { Vec::new() }
     }
 
     pub(super) fn known(&self, id: ChannelId) -> Result<&Channel, Refusal> {

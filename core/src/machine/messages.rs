@@ -200,7 +200,9 @@ impl Node {
         let channel = self.shared(peer, id.channel)?;
         let live = self.state.objectives().get(&id).is_some_and(|o| o.is_live());
         let fund = id.kind == ObjectiveKind::DirectFund;
-        if live && fund && channel.deposit.is_none() {
+        // In recovery a deposit may be forgotten: then something is at stake although the log does not say so.
+        let knows_stake = self.state.recovery().is_none();
+        if live && fund && channel.deposit.is_none() && knows_stake {
             let reason = RejectReason::ByPeer;
             return Ok(Decision::events(vec![Event::ObjectiveRejected { id, reason }]));
         }

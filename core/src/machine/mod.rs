@@ -10,6 +10,11 @@ mod blocks;
 mod commands;
 mod messages;
 
+#[cfg(test)]
+pub(crate) mod testkit;
+#[cfg(test)]
+mod tests;
+
 pub use node::{Handled, Node, Start, StartError};
 pub use outbox::{Want, Wish};
 pub use state::NodeState;

@@ -38,6 +38,8 @@ pub struct Node {
 /// What this process knows and a restart forgets.
 #[derive(Clone, Debug, Default)]
 pub struct Session {
+    /// When this process started.
+    pub(super) started: Timestamp,
     /// Peers with a session.
     pub(super) up: BTreeSet<Address>,
     /// Channels whose peer has told us what it knows since we started.
@@ -54,6 +56,8 @@ pub struct Session {
     pub(super) dropped: BTreeMap<&'static str, u64>,
     /// Whether the endpoint answered last time.
     pub(super) chain_up: bool,
+    /// Whether we have reached the endpoint's head since we started.
+    pub(super) caught_up: bool,
 }
 
 /// How a node starts.
@@ -140,7 +144,7 @@ impl Node {
             state,
             key,
             config,
-            session: Session { step_back: 1, ..Session::default() },
+            session: Session { step_back: 1, started: at, ..Session::default() },
             outbox: Schedule::default(),
             attempts: BTreeMap::new(),
             timers: Schedule::default(),
@@ -214,7 +218,9 @@ impl Node {
             Err(refusal) => self.refuse(&input, refusal, &mut handled),
         }
         let mut due = self.timers.due(now);
-        if matches!(input, Verified::Plain(Input::Blocks { .. })) {
+        if let Verified::Plain(Input::Blocks { head, .. }) = &input {
+            self.session.caught_up |=
+                self.state.chain().head().is_some_and(|b| b.number >= head.number);
             due.extend(self.active.iter().copied());
         }
         for channel in due {
@@ -330,8 +336,16 @@ impl Node {
             let peer = terms.participants.iter().find(|p| **p != self.key.address());
             handled.answers.extend(peer.map(|p| Effect::Connect { peer: *p }));
         }
+        let reverts = matches!(event, Event::BlocksReverted { .. });
+        let frozen = |state: &NodeState| -> BTreeSet<ChannelId> {
+            state.channels().filter(|c| reverts && c.frozen).map(|c| c.id).collect()
+        };
+        let frozen_before = frozen(&self.state);
         let touched = self.state.apply(now, event.clone());
         handled.events.push(event);
+        for channel in frozen(&self.state).difference(&frozen_before).copied() {
+            handled.answers.push(Effect::Notify(Notice::DeepReorg { channel }));
+        }
         if before.is_none() && self.state.recovery().is_some() {
             self.forget_witnesses(now);
         }
@@ -359,19 +373,22 @@ impl Node {
 
     /// Runs one channel's flowchart until it waits.
     fn crank(&mut self, now: Timestamp, id: ChannelId, handled: &mut Handled) {
-        for _ in 0..CRANKS_MAX {
+        // Every waiting update may turn out to be one that nobody can afford.
+        let waiting = self.state.channel(id).map_or(0, |c| c.updates.len());
+        let cranks_max = CRANKS_MAX.saturating_add(waiting);
+        for _ in 0..cranks_max {
             let Some(crank) = self.crank_once(now, id) else { return };
             match crank {
                 Crank::Emit(event) => {
                     let _ = self.record(now, event, handled);
                 }
                 Crank::Wait(waiting) => {
-                    self.set_timer(id, waiting);
+                    self.set_timer(now, id, waiting);
                     return;
                 }
             }
         }
-        panic!("channel {id} was cranked {CRANKS_MAX} times and still emits");
+        panic!("channel {id} was cranked {cranks_max} times and still emits");
     }
 
     /// One turn of the flowchart, changing nothing.
@@ -387,6 +404,8 @@ impl Node {
             key: &self.key,
             config: &self.config,
             may_sign: self.may_sign(channel),
+            started: self.session.started,
+            recovering: self.state.recovery().is_some(),
         };
         Some(objective::crank(&cx))
     }
@@ -397,7 +416,7 @@ impl Node {
             && (channel.signed.is_none() || self.session.witnessed.contains(&channel.id))
     }
 
-    fn set_timer(&mut self, id: ChannelId, waiting: WaitingFor) {
+    fn set_timer(&mut self, now: Timestamp, id: ChannelId, waiting: WaitingFor) {
         let Some(channel) = self.state.channel(id) else { return };
         let live = self.state.sources(id).is_some_and(|s| {
             [s.fund, s.defund, s.dispute].into_iter().flatten().any(objective::Objective::is_live)
@@ -420,7 +439,8 @@ impl Node {
             | WaitingFor::CompleteFunding
             | WaitingFor::CompletePostfund
             | WaitingFor::Finalization => {
-                Some(channel.progress_at.after_ms(self.config.silence_ms))
+                let since = channel.progress_at.max(self.session.started);
+                Some(since.after_ms(self.config.silence_ms))
             }
             WaitingFor::ChallengeMined
             | WaitingFor::ChallengeEnd
@@ -428,7 +448,8 @@ impl Node {
             | WaitingFor::Nothing => None,
         };
         self.timers.remove(&id);
-        if let (true, Some(at)) = (live, at) {
+        // A moment that has passed was taken into account by the crank that now waits; set again it would wake us at once, for ever.
+        if let (true, Some(at)) = (live, at.filter(|at| *at > now)) {
             self.timers.set(id, at);
         }
     }
@@ -436,7 +457,7 @@ impl Node {
     fn end_recovery(&mut self, now: Timestamp, handled: &mut Handled) {
         let waiting = |c: &Channel| c.unwitnessed && c.phase < Phase::Disputed;
         if self.state.recovery().is_some()
-            && self.session.chain_up
+            && self.session.caught_up
             && !self.state.channels().any(waiting)
         {
             let _ = self.record(now, Event::RecoveryEnded, handled);
@@ -486,6 +507,8 @@ impl Node {
                 let bytes = outbox::message(channel, *key)?.encode();
                 Some(Effect::Send { peer: channel.peer, bytes })
             }
+            // The channel may be over, and we may have forgotten it: money sent there is lost.
+            Want::Deposit if self.state.recovery().is_some() => None,
             Want::Deposit | Want::Tx(_) => {
                 let head = self.state.chain().at_head(wish.channel);
                 outbox::call(channel, head, &wish.want).map(|call| Effect::Submit { call })
@@ -560,5 +583,5 @@ fn notice_of(state: &NodeState, event: &Event) -> Option<Notice> {
     }
 }
 
-/// A flowchart emits a handful of events before it waits; more is a loop of ours.
-const CRANKS_MAX: u32 = 64;
+/// A flowchart emits a handful of events before it waits, and drops what waits in the queue; more is a loop of ours.
+const CRANKS_MAX: usize = 64;

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::chain_view::{OnChain, OnChainStatus};
-use crate::channel::{Channel, Phase};
+use crate::channel::{Channel, Phase, balance_in};
 use crate::event::{MessageKey, Origin, WantedTx};
 use crate::nitro::{Call, Claim, SignedState};
 use crate::objective::{Objective, dispute};
@@ -123,7 +123,10 @@ fn tx_is_live(of: &Sources<'_>, tx: &WantedTx) -> bool {
             over && !of.head.held.is_zero() && !of.channel.txs.contains(&WantedTx::TransferMine)
         }
         WantedTx::TransferMine => {
-            !of.head.held.is_zero() && !dispute::mine_is_paid(of.head, of.channel)
+            let over = matches!(status, OnChainStatus::Challenged(_) | OnChainStatus::Concluded(_));
+            let given_up = of.dispute.is_some_and(|o| !o.is_live());
+            let paid = dispute::mine_is_paid(of.head, of.channel);
+            over && !given_up && !of.head.held.is_zero() && !paid
         }
     }
 }
@@ -170,6 +173,10 @@ pub fn call(channel: &Channel, head: &OnChain, want: &Want) -> Option<Call> {
         WantedTx::Checkpoint { .. } => {
             Some(Call::Checkpoint { proof: Vec::new(), candidate: supported()? })
         }
+        // Where paying everybody reverts, concluding must not depend on it.
+        WantedTx::Conclude if channel.txs.contains(&WantedTx::TransferMine) => {
+            Some(Call::Conclude { candidate: supported()? })
+        }
         WantedTx::Conclude => Some(Call::ConcludeAndTransferAllAssets { candidate: supported()? }),
         WantedTx::ConcludeAlone => Some(Call::Conclude { candidate: supported()? }),
         WantedTx::TransferAll | WantedTx::TransferMine => transfer(channel, head, tx),
@@ -178,7 +185,10 @@ pub fn call(channel: &Channel, head: &OnChain, want: &Want) -> Option<Call> {
 
 fn transfer(channel: &Channel, head: &OnChain, tx: &WantedTx) -> Option<Call> {
     let finalized = dispute::finalized_outcome(head, channel)?;
-    let outcome = head.outcome_left(&finalized);
+    // Where the payouts can be read in several ways, the one that leaves us something: if it is the other, nothing is lost.
+    let mut left = head.outcomes_left(&finalized);
+    let ours = left.iter().position(|o| !balance_in(o, channel.my_index()).is_zero());
+    let outcome = left.swap_remove(ours.unwrap_or(0));
     let state_hash = match &head.status {
         OnChainStatus::Challenged(c) => c.state_hash,
         OnChainStatus::Untouched | OnChainStatus::Recorded(_) | OnChainStatus::Concluded(_) => {

@@ -85,3 +85,97 @@ pub fn check_terms(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::testkit::*;
+    use crate::event::{Event, ObjectiveId, ObjectiveKind, Origin};
+    use crate::types::{Amount, Timestamp};
+
+    type Change = fn(&mut Config, &mut Terms);
+
+    fn check(state: &NodeState, change: Change) -> Result<(), Refusal> {
+        let (mut config, mut terms) = (Config::default(), terms());
+        config.policy.our_deposit_max = wei(10);
+        change(&mut config, &mut terms);
+        check_proposal(state, &config, &terms, bob().address(), alice().address())
+    }
+
+    /// Goal: each rule at its limit and one beyond.
+    #[test]
+    fn every_rule_holds_exactly_up_to_its_limit() {
+        let rows: [(&str, Change, bool); 19] = [
+            ("the default", |_, _| (), true),
+            ("our deposit at the limit", |_, t| t.deposits = [wei(1), wei(10)], true),
+            ("our deposit one beyond", |_, t| t.deposits = [wei(1), wei(11)], false),
+            ("their deposit of any size", |_, t| t.deposits[0] = Amount::ether(1 << 40), true),
+            ("nothing of ours", |_, t| t.deposits[1] = wei(0), true),
+            ("nothing at all", |_, t| t.deposits = [wei(0); 2], false),
+            (
+                "deposits that overflow",
+                |_, t| t.deposits[0] = Amount(alloy_primitives::U256::MAX),
+                false,
+            ),
+            ("the shortest challenge", |_, t| t.challenge_duration = 30, true),
+            ("one second shorter", |_, t| t.challenge_duration = 29, false),
+            ("no challenge", |_, t| t.challenge_duration = 0, false),
+            ("the longest challenge", |_, t| t.challenge_duration = 604_800, true),
+            ("one second longer", |_, t| t.challenge_duration = 604_801, false),
+            ("another asset", |_, t| t.asset = Address::repeat_byte(1), false),
+            (
+                "another asset that is allowed",
+                |c, t| {
+                    t.asset = Address::repeat_byte(1);
+                    c.policy.assets.insert(t.asset);
+                },
+                true,
+            ),
+            ("a peer on the list", |c, _| c.policy.peers = [alice().address()].into(), true),
+            ("a peer not on the list", |c, _| c.policy.peers = [carol().address()].into(), false),
+            ("us as the leader", |_, t| t.participants.reverse(), false),
+            ("us twice", |_, t| t.participants[0] = bob().address(), false),
+            ("somebody else's channel", |_, t| t.participants[1] = carol().address(), false),
+        ];
+        for (name, change, allowed) in rows {
+            let answer = check(&NodeState::default(), change);
+            assert_eq!(answer.is_ok(), allowed, "{name}: {answer:?}");
+            assert!(matches!(answer, Ok(()) | Err(Refusal::Policy(_))), "{name}");
+        }
+    }
+
+    fn busy(channels: u64) -> NodeState {
+        let mut state = NodeState::default();
+        state.apply(Timestamp(0), Event::Pinned(pins(&bob())));
+        for nonce in 0..channels {
+            let terms = Terms { nonce: 100 + nonce, ..terms() };
+            let channel = terms.fixed_part(APP).channel_id();
+            let id = ObjectiveId { channel, kind: ObjectiveKind::DirectFund };
+            let (origin, terms) = (Origin::Peer, Some(terms));
+            state.apply(Timestamp(0), Event::ObjectiveApproved { id, origin, terms });
+        }
+        state
+    }
+
+    #[test]
+    fn channels_and_objectives_are_limited() {
+        let by_peer: Change = |c, _| c.policy.channels_per_peer_max = 3;
+        let by_node: Change = |c, _| c.policy.objectives_max = 3;
+        for (what, change) in
+            [("channels with this peer", by_peer), ("unfinished objectives", by_node)]
+        {
+            assert_eq!(check(&busy(2), change), Ok(()));
+            assert_eq!(check(&busy(3), change), Err(Refusal::Limit { what, limit: 3 }));
+        }
+    }
+
+    #[test]
+    fn our_own_user_may_deposit_more_but_not_break_the_other_rules() {
+        let (state, config) = (NodeState::default(), Config::default());
+        let rich = Terms { deposits: [Amount::ether(5_000); 2], ..terms() };
+        assert_eq!(check_terms(&state, &config, &rich, bob().address()), Ok(()));
+        let me = terms().participants[0];
+        let same = Terms { participants: [me; 2], ..terms() };
+        assert!(check_terms(&state, &config, &same, me).is_err());
+    }
+}

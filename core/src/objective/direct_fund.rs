@@ -55,6 +55,14 @@ pub fn crank(cx: &Context<'_>) -> Crank {
 /// Wants exactly what is missing up to our own share, and wants it once for each figure of confirmed holdings.
 fn deposit(cx: &Context<'_>) -> Crank {
     let channel = cx.channel;
+    // The postfund is signed on confirmed deposits alone: ours was made before, whatever the chain has shown us so far.
+    if channel.supported_turn() > Some(TurnNum::PREFUND) && !cx.head.concluded {
+        return give_up_or_wait(cx, WaitingFor::CompleteFunding);
+    }
+    // A node that may have forgotten what it signed may have forgotten that the channel is over: money sent there is lost.
+    if !cx.may_sign && !cx.head.concluded {
+        return give_up_or_wait(cx, WaitingFor::Witness);
+    }
     let mutant = cx.config.mutant("double-deposit-after-crash");
     let held = if mutant { cx.head.held } else { cx.confirmed.held };
     // An id that was ever concluded would accept its old states again: money sent there is lost.
@@ -78,7 +86,8 @@ fn deposit(cx: &Context<'_>) -> Crank {
 
 /// Waits for the peer, but not for ever: with money at stake the chain decides, without any the objective is dropped.
 fn give_up_or_wait(cx: &Context<'_>, waiting: WaitingFor) -> Crank {
-    if !cx.peer_is_silent() {
+    // In recovery we do not know what is at stake: the user may force the end, nobody else.
+    if !cx.peer_is_silent() || cx.recovering {
         return Crank::Wait(waiting);
     }
     // A deposit that we wanted may still be mined, whatever we see now.

@@ -6,12 +6,16 @@
 //! Source: `ForceMove.sol` (challenge, checkpoint), `MultiAssetHolder.sol` (transferAllAssets, transfer). go-nitro has no such
 //! layer: it never answers a challenge.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use super::{Context, Crank, WaitingFor};
 use crate::chain_view::{OnChain, OnChainStatus};
 use crate::channel::{Channel, Phase, balance_in};
 use crate::event::{Event, ObjectiveKind, Origin, RejectReason, WantedTx};
 use crate::nitro::Outcome;
 use crate::nitro::sign::challenge_hash;
+use crate::types::Amount;
 
 /// Answers an old challenge at once, on the unconfirmed head: answering early is free of risk, answering late is not.
 pub fn defend(cx: &Context<'_>) -> Option<Event> {
@@ -95,11 +99,25 @@ fn is_settled(cx: &Context<'_>) -> bool {
     over && (cx.confirmed.held.is_zero() || mine_is_paid(cx.confirmed, cx.channel))
 }
 
-/// Whether the contract owes us nothing any more.
+/// Whether the contract owes us nothing any more, however its payouts are read.
+///
+/// # Danger
+/// If a payout that may have been the peer's counted as ours, we would leave our money where it is.
 pub fn mine_is_paid(view: &OnChain, channel: &Channel) -> bool {
-    let Some(outcome) = finalized_outcome(view, channel) else { return false };
-    let left = view.outcome_left(&outcome);
-    !view.payouts.is_empty() && balance_in(&left, channel.my_index()).is_zero()
+    !view.payouts.is_empty() && left_for_me(view, channel).iter().all(|left| left.is_zero())
+}
+
+/// Whether the payouts could mean that we were paid, but need not.
+pub fn mine_may_be_paid(view: &OnChain, channel: &Channel) -> bool {
+    !view.payouts.is_empty() && left_for_me(view, channel).iter().any(|left| left.is_zero())
+}
+
+/// What every reading of the payouts leaves for us.
+fn left_for_me(view: &OnChain, channel: &Channel) -> Vec<Amount> {
+    // Unknown is not paid.
+    let Some(outcome) = finalized_outcome(view, channel) else { return vec![channel.total()] };
+    let left = view.outcomes_left(&outcome);
+    left.iter().map(|o| balance_in(o, channel.my_index())).collect()
 }
 
 /// The outcome that was finalized: the challenge's, or the one that we agreed to close with.

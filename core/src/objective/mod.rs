@@ -62,12 +62,16 @@ pub struct Context<'a> {
     pub chain_now: ChainTime,
     /// Our own clock, for silence alone.
     pub now: Timestamp,
+    /// When this process started: while we were away nobody could speak to us.
+    pub started: Timestamp,
     /// Our key.
     pub key: &'a SecretKey,
     /// Settings.
     pub config: &'a Config,
     /// Whether new states may be signed: not in recovery, and the peer has told us what it knows since we started.
     pub may_sign: bool,
+    /// Whether the node may have forgotten signatures, and with them what is at stake.
+    pub recovering: bool,
 }
 
 /// What one crank did.
@@ -143,14 +147,10 @@ impl Context<'_> {
         Crank::Emit(Event::StateSigned { state, update })
     }
 
-    /// Whether the peer has been silent for too long.
+    /// Whether the peer has been silent for too long. While we were away it could not speak: silence is counted from our start.
     pub fn peer_is_silent(&self) -> bool {
-        self.now.since_ms(self.channel.progress_at) >= self.config.silence_ms
-    }
-
-    /// When [`Context::peer_is_silent`] will be true.
-    pub fn silence_ends(&self) -> Timestamp {
-        self.channel.progress_at.after_ms(self.config.silence_ms)
+        let since = self.channel.progress_at.max(self.started);
+        self.now.since_ms(since) >= self.config.silence_ms
     }
 
     /// Gives the cooperative objective up in favour of the chain, because of `origin`.
@@ -190,3 +190,6 @@ pub fn crank(cx: &Context<'_>) -> Crank {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,15 +4,28 @@
 //! sign different states of one turn. The follower asks the leader to propose its payments.
 
 use super::{Context, Crank, WaitingFor};
-use crate::event::Event;
+use crate::channel::Channel;
+use crate::event::{Event, ObjectiveKind, Origin};
 use crate::types::TurnNum;
 
-/// The flowchart of an open or closing channel.
+/// The flowchart of an open channel.
 pub fn crank(cx: &Context<'_>) -> Crank {
+    if ends(cx.channel) {
+        let id = cx.id(ObjectiveKind::DirectDefund);
+        let origin = Origin::Peer;
+        return Crank::Emit(Event::ObjectiveApproved { id, origin, terms: None });
+    }
     match next(cx) {
         Ok(crank) => crank,
         Err(waiting) => Crank::Wait(waiting),
     }
+}
+
+/// Whether somebody asks for the end by its signature on a final state, however that state reached us. It must not be countersigned
+/// in an open channel: nothing may ever be signed on top of it.
+fn ends(channel: &Channel) -> bool {
+    let known = [channel.supported.as_ref(), channel.proposed_by_peer()];
+    known.into_iter().flatten().any(|s| s.state().is_final)
 }
 
 /// Countersigns what the peer proposed, or proposes the next update; `Err` says what it waits for instead.

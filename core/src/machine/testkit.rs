@@ -1,0 +1,311 @@
+//! Two nodes, a chain and the mail between them. No disk: everything is durable at once; the driver's tests add one.
+//!
+//! After every input the world checks what must hold for any node at any time: the wish index equals its recomputation, a full
+//! crank of every channel adds nothing, and no deadline lies in the past.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use alloy_primitives::{B256, keccak256};
+
+use super::node::{Handled, Node, Start};
+use super::state::NodeState;
+use crate::chain_types::{Block, BlockRef};
+use crate::channel::testkit::*;
+use crate::channel::{Channel, Phase};
+use crate::config::Config;
+use crate::effect::{Accepted, Effect, Refusal};
+use crate::event::{Event, ObjectiveId, ObjectiveKind};
+use crate::input::{Command, Input, Message, RequestId, Verified, verify};
+use crate::nitro::adjudicator::Adjudicator;
+use crate::nitro::{Call, Crypto, Log, SecretKey};
+use crate::objective::{Crank, Objective};
+use crate::types::{Address, BlockNum, ChainTime, Timestamp};
+use crate::wire::Wire;
+
+pub const ALICE: usize = 0;
+pub const BOB: usize = 1;
+
+pub fn key_of(who: usize) -> SecretKey {
+    if who == ALICE { alice() } else { bob() }
+}
+
+pub fn id_of(kind: ObjectiveKind) -> ObjectiveId {
+    ObjectiveId { channel: channel_id(), kind }
+}
+
+/// The block at `number` on a branch of its own for every `fork`.
+pub fn block_ref(number: u64, fork: u8) -> BlockRef {
+    let hash = |n: u64| {
+        if n == u64::MAX { B256::ZERO } else { keccak256([&n.to_be_bytes()[..], &[fork]].concat()) }
+    };
+    BlockRef {
+        number: BlockNum(number),
+        hash: hash(number),
+        parent: hash(number.wrapping_sub(1)),
+        time: ChainTime(1_000 + 12 * number),
+    }
+}
+
+pub struct World {
+    pub nodes: [Node; 2],
+    /// What each node logged.
+    pub logs: [Vec<(Timestamp, Event)>; 2],
+    /// What each node released, ever.
+    pub released: [Vec<Effect>; 2],
+    /// Whether what this node sends is lost.
+    pub cut: [bool; 2],
+    /// Accounts that revert when they are paid.
+    pub refusing: BTreeSet<Address>,
+    /// Whether transactions of this node are mined.
+    pub mined: [bool; 2],
+    pub chain: Adjudicator,
+    pub blocks: Vec<Block>,
+    pub now: Timestamp,
+    pool: Vec<(usize, Call)>,
+    mail: VecDeque<(usize, Input)>,
+}
+
+pub fn start(
+    who: usize,
+    state: NodeState,
+    config: Config,
+    start: Start,
+    now: Timestamp,
+) -> (Node, Handled) {
+    let key = key_of(who);
+    Node::start(state, pins(&key), key.clone(), config, start, now).unwrap()
+}
+
+impl World {
+    pub fn new() -> World {
+        World::with(Config::default())
+    }
+
+    pub fn with(config: Config) -> World {
+        let now = Timestamp(1_000_000);
+        let started = [ALICE, BOB]
+            .map(|who| start(who, NodeState::default(), config.clone(), Start::Normal, now));
+        let logs = [0, 1].map(|i| started[i].1.events.iter().map(|e| (now, e.clone())).collect());
+        let mut world = World {
+            nodes: started.map(|(node, _)| node),
+            logs,
+            released: Default::default(),
+            cut: [false; 2],
+            refusing: BTreeSet::new(),
+            mined: [true; 2],
+            chain: Adjudicator::new(APP),
+            blocks: alloc::vec![Block::new(block_ref(0, 0), [])],
+            now,
+            pool: Vec::new(),
+            mail: VecDeque::new(),
+        };
+        world.settle();
+        world
+    }
+
+    /// A world in which the channel is open.
+    pub fn open() -> World {
+        World::open_with(Config::default())
+    }
+
+    pub fn open_with(config: Config) -> World {
+        let mut world = World::with(config);
+        world.command(ALICE, Command::Open(terms())).unwrap();
+        world.mine(12);
+        for who in [ALICE, BOB] {
+            assert_eq!(world.channel(who).phase, Phase::Open, "node {who}");
+        }
+        world
+    }
+
+    pub fn channel(&self, who: usize) -> &Channel {
+        self.nodes[who].state().channel(channel_id()).expect("the channel is known")
+    }
+
+    pub fn objective(&self, who: usize, kind: ObjectiveKind) -> Option<&Objective> {
+        self.nodes[who].state().objectives().get(&id_of(kind))
+    }
+
+    /// Handles one input and releases what follows.
+    pub fn verified(&mut self, who: usize, input: Verified) -> Handled {
+        let handled = self.nodes[who].handle(self.now, input);
+        self.keep(who, &handled);
+        self.check(who);
+        handled
+    }
+
+    fn keep(&mut self, who: usize, handled: &Handled) {
+        self.logs[who].extend(handled.events.iter().map(|e| (self.now, e.clone())));
+        for effect in handled.answers.clone() {
+            self.release(who, effect);
+        }
+        let durable = self.nodes[who].state().lsn();
+        for effect in self.nodes[who].due(self.now, durable) {
+            self.release(who, effect);
+        }
+    }
+
+    fn check(&self, who: usize) {
+        let node = &self.nodes[who];
+        assert!(node.state().wishes_are_consistent(), "wishes of node {who}");
+        for channel in node.state().channels() {
+            if let Some(Crank::Emit(event)) = node.crank_once(self.now, channel.id) {
+                panic!("node {who} would add {event:?}");
+            }
+        }
+        let deadline = node.next_deadline();
+        assert!(deadline.is_none_or(|at| at > self.now), "node {who} spins at {:?}", self.now);
+    }
+
+    pub fn input(&mut self, who: usize, input: Input) -> Handled {
+        self.verified(who, verify(input, &mut Crypto::Real))
+    }
+
+    /// The peer of `who` says this.
+    pub fn hear(&mut self, who: usize, message: Message) -> Handled {
+        let peer = key_of(1 - who).address();
+        self.verified(who, Verified::Message { peer, message })
+    }
+
+    pub fn hear_wire(&mut self, who: usize, wire: Wire) -> Handled {
+        let peer = key_of(1 - who).address();
+        self.input(who, Input::Frame { peer, bytes: wire.encode() })
+    }
+
+    /// Runs a command until everybody rests.
+    pub fn command(&mut self, who: usize, command: Command) -> Result<Accepted, Refusal> {
+        let reply = self.command_alone(who, command);
+        self.settle();
+        reply
+    }
+
+    pub fn command_alone(&mut self, who: usize, command: Command) -> Result<Accepted, Refusal> {
+        let handled = self.input(who, Input::Command { request: RequestId(1), command });
+        let reply = handled.answers.into_iter().find_map(|a| match a {
+            Effect::Reply { reply, .. } => Some(reply),
+            _ => None,
+        });
+        reply.expect("every command is answered")
+    }
+
+    fn release(&mut self, who: usize, effect: Effect) {
+        self.released[who].push(effect.clone());
+        match effect {
+            Effect::Send { peer, bytes } => {
+                let to = if peer == alice().address() { ALICE } else { BOB };
+                if !self.cut[who] && to != who {
+                    let peer = key_of(who).address();
+                    self.mail.push_back((to, Input::Frame { peer, bytes }));
+                }
+            }
+            Effect::Submit { call } => {
+                if self.mined[who] && !self.pool.contains(&(who, call.clone())) {
+                    self.pool.push((who, call));
+                }
+            }
+            Effect::FetchBlocks { from } => {
+                let blocks = self.blocks.iter().skip(from.0 as usize).take(64).cloned().collect();
+                let head = self.blocks.last().unwrap().header;
+                self.mail.push_back((who, Input::Blocks { from, head, blocks }));
+            }
+            Effect::Connect { .. } | Effect::Reply { .. } | Effect::Notify(_) => {}
+        }
+    }
+
+    /// Delivers the mail until there is none.
+    pub fn settle(&mut self) {
+        for who in [ALICE, BOB] {
+            self.input(who, Input::Tick);
+        }
+        for _ in 0..10_000 {
+            let Some((to, input)) = self.mail.pop_front() else { return };
+            self.input(to, input);
+        }
+        panic!("the nodes talk without end");
+    }
+
+    /// Time passes, second by second.
+    pub fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now = self.now.after_ms(1_000);
+            self.settle();
+        }
+    }
+
+    /// Mines `n` blocks, twelve seconds apart, with everything that was submitted.
+    pub fn mine(&mut self, n: u64) {
+        for _ in 0..n {
+            self.pass(12);
+            let header = block_ref(self.blocks.len() as u64, 0);
+            let mut logs: Vec<Log> = Vec::new();
+            for (who, call) in core::mem::take(&mut self.pool) {
+                let refuses = |to| self.refusing.contains(&to);
+                match self.chain.call(header.time, &call, &refuses, &mut Crypto::Real) {
+                    Ok(executed) => logs.extend(executed.logs),
+                    Err(revert) => {
+                        let channel = call.channel();
+                        let reason = alloc::format!("{revert}");
+                        self.mail.push_back((who, Input::TxReverted { channel, reason }));
+                    }
+                }
+            }
+            self.blocks.push(Block::new(header, logs));
+            let number = header.number;
+            for who in [ALICE, BOB] {
+                self.mail.push_front((who, Input::NewHead { number }));
+            }
+            self.settle();
+        }
+    }
+
+    /// Somebody else's transaction, in the next block.
+    pub fn submit(&mut self, who: usize, call: Call) {
+        self.pool.push((who, call));
+    }
+
+    /// Ends the process and starts it again over the same log.
+    pub fn restart(&mut self, who: usize, how: Start) {
+        self.restart_from(who, how, usize::MAX);
+    }
+
+    /// The same over the first `events` of its log.
+    pub fn restart_from(&mut self, who: usize, how: Start, events: usize) {
+        self.logs[who].truncate(events);
+        let mut state = NodeState::default();
+        for (at, event) in &self.logs[who] {
+            state.apply(*at, event.clone());
+        }
+        let config = self.nodes[who].config().clone();
+        let (node, handled) = start(who, state, config, how, self.now);
+        self.mail.retain(|(to, _)| *to != who);
+        self.nodes[who] = node;
+        self.keep(who, &handled);
+        self.check(who);
+    }
+
+    /// The calls that this node ever submitted.
+    pub fn submitted(&self, who: usize) -> impl Iterator<Item = &Call> {
+        self.released[who].iter().filter_map(|e| match e {
+            Effect::Submit { call } => Some(call),
+            _ => None,
+        })
+    }
+
+    /// Every pair of different states that this node signed for one turn.
+    pub fn equivocations(&self, who: usize) -> Vec<crate::types::TurnNum> {
+        let mut seen = alloc::collections::BTreeMap::new();
+        let mut twice = Vec::new();
+        for effect in &self.released[who] {
+            let Effect::Send { bytes, .. } = effect else { continue };
+            let wire = Wire::decode(bytes).unwrap();
+            for claim in wire.claims().filter(|c| c.sigs.iter().any(|s| usize::from(s.0) == who)) {
+                let hash = claim.state.hash();
+                if *seen.entry(claim.state.turn).or_insert(hash) != hash {
+                    twice.push(claim.state.turn);
+                }
+            }
+        }
+        twice
+    }
+}

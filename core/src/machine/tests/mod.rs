@@ -1,0 +1,8 @@
+//! What a node decides, row by row, and what hostile peers and chains cannot make it do.
+
+mod attacks;
+mod blocks;
+mod commands;
+mod life;
+mod messages;
+mod recovery;
