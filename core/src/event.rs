@@ -324,8 +324,6 @@ pub enum WantedTx {
     TransferAll,
     /// Pay ourselves alone, because paying everybody reverts.
     TransferMine,
-    /// Conclude with the unanimous final state and pay nobody yet.
-    ConcludeAlone,
 }
 
 /// Something that we send until it is acknowledged, named by what it says rather than by its bytes.

@@ -114,7 +114,7 @@ fn tx_is_live(of: &Sources<'_>, tx: &WantedTx) -> bool {
             let stale = matches!(status, OnChainStatus::Challenged(c) if c.turn < *turn);
             stale && supported == Some(*turn) && !of.head.concluded
         }
-        WantedTx::Conclude | WantedTx::ConcludeAlone => {
+        WantedTx::Conclude => {
             let is_final = of.channel.supported.as_ref().is_some_and(|s| s.state().is_final);
             is_final && !of.head.concluded
         }
@@ -178,7 +178,6 @@ pub fn call(channel: &Channel, head: &OnChain, want: &Want) -> Option<Call> {
             Some(Call::Conclude { candidate: supported()? })
         }
         WantedTx::Conclude => Some(Call::ConcludeAndTransferAllAssets { candidate: supported()? }),
-        WantedTx::ConcludeAlone => Some(Call::Conclude { candidate: supported()? }),
         WantedTx::TransferAll | WantedTx::TransferMine => transfer(channel, head, tx),
     }
 }

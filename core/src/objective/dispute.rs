@@ -52,8 +52,7 @@ pub fn crank(cx: &Context<'_>) -> Crank {
         return Crank::Emit(Event::ObjectiveCompleted { id });
     };
     if supported.state().is_final {
-        // Concluding and paying apart: if somebody cannot be paid, our own share still can be.
-        return want(cx, WantedTx::ConcludeAlone, WaitingFor::Withdraw);
+        return want(cx, WantedTx::Conclude, WaitingFor::Withdraw);
     }
     if let Some(challenge) = cx.head.running_challenge(cx.chain_now) {
         return Crank::Wait(if challenge.turn >= supported.turn() {

@@ -280,7 +280,6 @@ impl Mix {
             WantedTx::Conclude => self.number(3),
             WantedTx::TransferAll => self.number(4),
             WantedTx::TransferMine => self.number(5),
-            WantedTx::ConcludeAlone => self.number(6),
         }
     }
 }

@@ -328,11 +328,7 @@ fn event_turn(event: &Event) -> Option<TurnNum> {
             ..
         } => Some(*turn),
         Event::TxWanted {
-            tx:
-                WantedTx::Conclude
-                | WantedTx::ConcludeAlone
-                | WantedTx::TransferAll
-                | WantedTx::TransferMine,
+            tx: WantedTx::Conclude | WantedTx::TransferAll | WantedTx::TransferMine,
             ..
         }
         | Event::Pinned(_)

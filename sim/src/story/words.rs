@@ -330,7 +330,6 @@ fn wanted(tx: &WantedTx) -> String {
         WantedTx::Challenge { turn, .. } => format!("challenge with turn {turn}"),
         WantedTx::Checkpoint { turn } => format!("answer the challenge with turn {turn}"),
         WantedTx::Conclude => "conclude on chain".into(),
-        WantedTx::ConcludeAlone => "conclude on chain without paying anybody yet".into(),
         WantedTx::TransferAll => "have everybody paid".into(),
         WantedTx::TransferMine => "have its own share paid".into(),
     }
