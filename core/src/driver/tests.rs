@@ -210,7 +210,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     /// Goal: whatever the moment of a power failure, nothing signed leaves before it is synced, and the channel still opens, pays and
     /// closes. Method: three failures, each after some number of steps.
