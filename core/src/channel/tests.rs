@@ -116,7 +116,7 @@ fn nothing_follows_a_final_state() {
         let closed = channel_at(&me, final_state(5, [12, 8]));
         for offered in [state(6, [13, 7]), state(6, [11, 9]), final_state(6, [12, 8])] {
             assert_eq!(
-                closed.check_received(&signed(offered, &[peer.clone()])),
+                closed.check_received(&signed(offered, core::slice::from_ref(&peer))),
                 bad(6, "the channel is final")
             );
         }

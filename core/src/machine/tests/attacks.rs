@@ -39,7 +39,7 @@ fn a_queue_of_unaffordable_requests_is_dropped_at_once() {
 fn a_final_state_in_a_resume_closes_the_channel() {
     for (me, peer) in [(ALICE, bob()), (BOB, alice())] {
         let mut world = World::open();
-        let yours = Some(signed(final_state(2, [10, 10]), &[peer.clone()]));
+        let yours = Some(signed(final_state(2, [10, 10]), core::slice::from_ref(&peer)));
         world.hear(me, Message::Resume { channel: channel_id(), supported: None, yours });
         let channel = world.channel(me);
         assert_eq!(channel.phase, Phase::Closing, "node {me}");

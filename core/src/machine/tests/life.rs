@@ -7,13 +7,15 @@ use proptest::prelude::*;
 
 use crate::channel::Phase;
 use crate::channel::testkit::*;
-use crate::event::{MessageKey, ObjectiveKind};
-use crate::input::{Command, Input};
+use crate::event::{MessageKey, ObjectiveKind, UpdateId};
+use crate::input::{Command, Input, Message};
 use crate::machine::node::Start;
 use crate::machine::outbox::Want;
 use crate::machine::testkit::*;
+use crate::nitro::State;
 use crate::objective::Status;
 use crate::types::Address;
+use crate::wire::Wire;
 
 fn wants(world: &World, who: usize) -> Vec<Want> {
     world.nodes[who].state().wishes_of(channel_id()).map(|(w, _)| w.want.clone()).collect()
@@ -140,6 +142,17 @@ enum Act {
     Cut(usize, bool),
     Mine,
     Pass(u64),
+    /// The peer's key signs this state, whatever the peer's node thinks of it.
+    Draft {
+        to: usize,
+        turn: u64,
+        first: u64,
+        is_final: bool,
+        hidden: bool,
+    },
+    /// The peer's key asks for this much.
+    Request(u64, u64),
+    Reverted(usize, &'static str),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -152,11 +165,21 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (who, any::<bool>()).prop_map(|(w, c)| Act::Cut(w, c)),
         6 => Just(Act::Mine),
         3 => (1u64..30).prop_map(Act::Pass),
+        3 => (who_again(), 0u64..6, 0u64..21, any::<bool>(), any::<bool>()).prop_map(
+            |(to, turn, first, is_final, hidden)| Act::Draft { to, turn, first, is_final, hidden }
+        ),
+        2 => (1u64..4, 0u64..30).prop_map(|(id, amount)| Act::Request(id, amount)),
+        1 => (who_again(), prop_oneof![Just("Could not transfer ETH"), Just("incorrect fingerprint")])
+            .prop_map(|(who, reason)| Act::Reverted(who, reason)),
     ]
 }
 
+fn who_again() -> core::ops::Range<usize> {
+    0..2
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
     fn any_life_is_consistent(acts in proptest::collection::vec(act(), 1..40)) {
         let mut world = World::new();
@@ -172,6 +195,23 @@ proptest! {
                 Act::Cut(who, cut) => world.cut[who] = cut,
                 Act::Mine => world.mine(1),
                 Act::Pass(seconds) => world.pass(seconds),
+                Act::Draft { to, turn, first, is_final, hidden } => {
+                    let draft = State { is_final, ..state(turn, [first, 20 - first]) };
+                    let draft = signed(draft, &[key_of(1 - to)]);
+                    let message = if hidden {
+                        Message::Resume { channel, supported: None, yours: Some(draft) }
+                    } else {
+                        Message::State(draft)
+                    };
+                    world.hear(to, message);
+                }
+                Act::Request(id, amount) => {
+                    let (id, amount) = (UpdateId(id), wei(amount));
+                    world.hear_wire(ALICE, Wire::UpdateRequest { channel, id, amount });
+                }
+                Act::Reverted(who, reason) => {
+                    world.input(who, Input::TxReverted { channel, reason: reason.into() });
+                }
             }
         }
         for who in [ALICE, BOB] {

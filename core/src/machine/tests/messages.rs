@@ -106,7 +106,8 @@ fn duplicates_are_acknowledged_and_change_nothing() {
     for (who, peer) in [(ALICE, bob()), (BOB, alice())] {
         for old in [state(0, [10, 10]), state(1, [10, 10]), state(2, [7, 13])] {
             let what = MessageKey::State(old.turn);
-            let handled = world.hear(who, Message::State(signed(old, &[peer.clone()])));
+            let handled =
+                world.hear(who, Message::State(signed(old, core::slice::from_ref(&peer))));
             assert_eq!(handled.events, []);
             assert_eq!(sent(&handled), [Wire::Ack { channel: channel_id(), what }]);
         }

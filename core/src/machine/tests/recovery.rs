@@ -135,8 +135,8 @@ fn a_restored_node_still_answers_an_old_challenge() {
     let challenger_sig = alice().sign(crate::nitro::sign::challenge_hash(old.hash()));
     let candidate = Claim::from(&old);
     world.submit(ALICE, Call::Challenge { proof: Default::default(), candidate, challenger_sig });
-    world.mine(1);
     assert!(world.nodes[BOB].state().recovery().is_some());
+    world.mine(1);
     assert!(world.channel(BOB).txs.contains(&WantedTx::Checkpoint { turn: turn(2) }));
     world.mine(130);
     assert_eq!(world.channel(BOB).phase, Phase::Finished);
