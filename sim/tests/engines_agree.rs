@@ -13,14 +13,6 @@ fn determined() -> Vec<Scenario> {
     scenarios
 }
 
-/// Stories that say they are determined and are not, each with the reason. The list may only shrink. `smoke/plain` meets the same at
-/// a few seeds in a hundred (seed 8 is one), so more seeds belong here once it is mended.
-const NOT_YET: &[(&str, &str)] =
-    &[("smoke/partition_while_funding", DROPPED), ("smoke/unreliable_endpoint", DROPPED)];
-
-const DROPPED: &str =
-    "Alice closes while payments that her node has accepted still wait; the close drops them";
-
 /// Goal: the engines differ in what they draw and in nothing that counts.
 /// Method: every scenario that says it is determined, three seeds on each of its engines; all runs pass and settle to one set of balances.
 #[test]
@@ -40,13 +32,7 @@ fn determined_stories_settle_alike_on_every_engine_and_seed() {
                 ends.entry(report.balances).or_default().push(id);
             }
         }
-        let excused = NOT_YET.iter().find(|(name, _)| *name == scenario.name());
-        match excused {
-            None => assert_eq!(ends.len(), 1, "{}: {ends:#?}", scenario.name()),
-            Some((name, _)) => {
-                assert!(ends.len() > 1, "{name} is determined: take it off the list")
-            }
-        }
+        assert_eq!(ends.len(), 1, "{}: {ends:#?}", scenario.name());
     }
 }
 
