@@ -151,6 +151,8 @@ impl Channel {
     }
 
     /// What the newest unanimous state gives to participant `index`, or the opening balance before there is one.
+    ///
+    /// Neither what we have signed since nor what is queued is deducted: the command that pays does that.
     pub fn balance(&self, index: usize) -> Amount {
         let outcome = self.supported.as_ref().map_or(&self.opening, |s| &s.state().outcome);
         balance_in(outcome, index)
@@ -210,6 +212,9 @@ impl Channel {
     }
 
     /// Whether `state` may follow what we know. The caller has checked signatures and membership.
+    ///
+    /// # Danger
+    /// What passes here is countersigned without another question, and then the peer can enforce it.
     ///
     /// # Errors
     /// The peer is to blame; nothing was changed.

@@ -33,12 +33,19 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Peers that may open channels; empty means anybody.
+    ///
+    /// # Danger
+    /// Anybody may then have us lock up to `our_deposit_max` in each of `channels_per_peer_max` channels, for as long as a
+    /// challenge lasts, at the price of a deposit of its own that may be nothing.
     pub peers: alloc::collections::BTreeSet<Address>,
     /// Assets that channels may hold. The default is the native token alone.
     pub assets: alloc::collections::BTreeSet<Address>,
     /// Most that we deposit into a channel that a peer asked for.
     pub our_deposit_max: Amount,
-    /// Shortest challenge that leaves time to answer: three times (confirmations × block time + inclusion).
+    /// Shortest challenge that leaves time to answer, in seconds: three times (confirmations × block time + inclusion).
+    ///
+    /// # Danger
+    /// The default suits chains with blocks of a few seconds. Where an answer takes longer than the challenge, an old state wins.
     pub challenge_duration_min: u32,
     /// Longest time that our money may be stuck.
     pub challenge_duration_max: u32,

@@ -266,7 +266,11 @@ impl Driver {
 
     /// Notes what the caller has done.
     ///
-    /// Panics when it was not asked to: a bug of the pump.
+    /// # Panics
+    /// When it was not asked to: a bug of the pump.
+    ///
+    /// # Danger
+    /// `Synced` said before the bytes are on the medium releases signatures that a crash makes us forget.
     pub fn done(&mut self, done: Done) {
         let doing = core::mem::replace(&mut self.doing, Doing::Nothing);
         match (done, doing) {

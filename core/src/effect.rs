@@ -14,6 +14,9 @@ use crate::types::{Address, Amount, BlockNum, ChannelId, TurnNum};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Hand one message to the transport. It may be lost; the outbox sends it again.
+    ///
+    /// # Danger
+    /// It may carry our signature: released before its event is synced, it can cost the channel.
     Send {
         /// To whom.
         peer: Address,

@@ -41,6 +41,10 @@ pub enum Event {
         id: ObjectiveId,
     },
     /// We signed a state. Invariant: never two states for one (channel, turn).
+    ///
+    /// # Danger
+    /// If the signature leaves before this is synced, a crash makes us forget it while the peer holds it, and we may sign another
+    /// state of the turn: the peer then chooses which one counts.
     StateSigned {
         /// The state with our signature alone.
         state: SignedState,
@@ -55,6 +59,10 @@ pub enum Event {
         from: Address,
     },
     /// We want this deposit. Submitted twice, the second reverts: `held_before` is the contract's `expectedHeld`.
+    ///
+    /// # Danger
+    /// The contract takes deposits into channels that are over, and never gives them back: wanted only while the unanimous prefund
+    /// is the newest state, and not in recovery.
     DepositWanted {
         /// The channel to fund.
         channel: ChannelId,

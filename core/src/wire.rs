@@ -47,6 +47,9 @@ pub enum Wire {
         channel: ChannelId,
     },
     /// The sender has made this durable. It never means "read" or "agreed".
+    ///
+    /// # Danger
+    /// Sent before the sync, it makes the peer stop repeating what a crash makes us forget.
     Ack {
         /// The channel.
         channel: ChannelId,

@@ -18,6 +18,9 @@ use crate::nitro::sign::challenge_hash;
 use crate::types::Amount;
 
 /// Answers an old challenge at once, on the unconfirmed head: answering early is free of risk, answering late is not.
+///
+/// # Danger
+/// An answer that is not mined before the challenge ends loses everything that was paid to us since the challenged state.
 pub fn defend(cx: &Context<'_>) -> Option<Event> {
     let channel = cx.channel;
     let supported = channel.supported.as_ref()?;

@@ -128,7 +128,8 @@ impl Context<'_> {
 
     /// Signs `state` and records it; the event's release waits for the sync.
     ///
-    /// Panics when this node has already signed another state of the turn, or may not sign: our own bug, and the one that loses
+    /// # Panics
+    /// When this node has already signed another state of the turn, or may not sign: our own bug, and the one that loses
     /// channels.
     pub fn sign(&self, state: State, update: Option<UpdateId>) -> Crank {
         let hash = state.hash_in(self.channel.id);
