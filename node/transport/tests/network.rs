@@ -291,7 +291,7 @@ async fn silent_streams_are_bounded_in_number_and_time() {
             sleep(ms(1)).await;
         }
         assert_eq!(hub.handle.counters().accepts_dropped, 1);
-        sleep(ms(5_000)).await;
+        sleep(ms(12_000)).await;
         assert_eq!(hub.handle.counters().handshakes_timed_out, 2);
         let two = world.start(2, nothing);
         two.handle.connect(hub.address).unwrap();
