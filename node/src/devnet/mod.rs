@@ -1,7 +1,7 @@
 //! `fairway devnet`: two nodes, a development chain and a story, in one process.
 //!
 //! The nodes are what ships: the same driver, pump, log files and encrypted sessions over TCP. Only the chain is a toy
-//! ([`devchain`](crate::devchain)). It succeeds only if every balance is exactly what the payments say.
+//! ([`crate::devchain`]). It succeeds only if every balance is exactly what the payments say.
 
 mod party;
 mod report;
