@@ -1,7 +1,7 @@
 //! What nodes say to each other, and the only parser of a peer's bytes.
 //!
 //! A message is one frame of the transport: the compact encoding of [`Wire`]. Decoding is strict: the bytes must be exactly
-//! what our encoder would have written, so one message has one form. Nothing here is trusted: a [`Claim`] is not a
+//! what our encoder would have written, so one message has one form. Nothing here is trusted: a [`StateClaim`] is not a
 //! `SignedState` until its signatures were checked.
 
 use alloc::vec::Vec;
