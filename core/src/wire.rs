@@ -110,7 +110,10 @@ pub enum DecodeError {
 impl Wire {
     /// The message's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).unwrap_or_default()
+        match postcard::to_allocvec(self) {
+            Ok(bytes) => bytes,
+            Err(error) => panic!("{} does not serialize: {error}", self.name()),
+        }
     }
 
     /// The message in `bytes`.

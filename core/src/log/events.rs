@@ -36,9 +36,10 @@ impl Payload {
         }
         assert!(at >= self.last_at, "time went back from {:?} to {at:?}", self.last_at);
         let record = (at.since_ms(self.last_at), event);
-        // Serializing into memory fails for no value of these types.
-        if let Ok(bytes) = postcard::to_extend(&record, core::mem::take(&mut self.bytes)) {
-            self.bytes = bytes;
+        match postcard::to_extend(&record, core::mem::take(&mut self.bytes)) {
+            Ok(bytes) => self.bytes = bytes,
+            // Going on would forget what stands in the batch already: our own bug, and the one that loses signatures.
+            Err(error) => panic!("{} does not serialize: {error}", event.name()),
         }
         self.last_at = at;
         self.count += 1;
