@@ -13,6 +13,7 @@ mod equivocate;
 mod forge;
 mod forged_signatures;
 mod garbage;
+mod ransom;
 mod stale_challenge;
 #[cfg(test)]
 mod testkit;
@@ -29,6 +30,7 @@ pub use cabal::Cabal;
 pub use equivocate::Equivocate;
 pub use forged_signatures::ForgedSignatures;
 pub use garbage::Garbage;
+pub use ransom::Ransom;
 pub use stale_challenge::StaleChallenge;
 pub use withhold::Withhold;
 
@@ -134,6 +136,7 @@ pub const STRATEGIES: &[(&str, Make)] = &[
     (forged_signatures::NAME, || Box::new(ForgedSignatures::default())),
     (stale_challenge::NAME, || Box::new(StaleChallenge::default())),
     (equivocate::NAME, || Box::new(Equivocate::default())),
+    (ransom::NAME, || Box::new(Ransom::default())),
 ];
 
 /// The strategy of that name, at its beginning.

@@ -91,6 +91,8 @@ pub enum Strategy {
     StaleChallenge,
     /// Signs two different states for one turn.
     Equivocate,
+    /// Keeps a countersignature back and checkpoints with it when the peer challenges.
+    Ransom,
 }
 
 impl Strategy {
@@ -103,6 +105,7 @@ impl Strategy {
             Strategy::ForgedSignatures => "forged_signatures",
             Strategy::StaleChallenge => "stale_challenge",
             Strategy::Equivocate => "equivocate",
+            Strategy::Ransom => "ransom",
         }
     }
 
@@ -115,6 +118,7 @@ impl Strategy {
             Strategy::ForgedSignatures => "sends states with forged signatures",
             Strategy::StaleChallenge => "challenges on chain with an old state",
             Strategy::Equivocate => "signs two different states for one turn",
+            Strategy::Ransom => "keeps a countersignature back and locks the channel on chain with it",
         }
     }
 }
