@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use alloy_primitives::BloomInput;
 use serde::{Deserialize, Serialize};
 
-use crate::nitro::Log;
+use crate::nitro::{Claim, Log};
 use crate::types::{BlockNum, ChainTime, ChannelId};
 
 // Part of these types' fields: who builds a block needs no dependency of its own for them.
@@ -59,6 +59,13 @@ pub struct Block {
     pub bloom: Option<Box<Bloom>>,
     /// The adjudicator's logs, by index unless the endpoint garbled them.
     pub logs: Vec<IndexedLog>,
+    /// The candidates of the checkpoints and conclusions behind those logs, from the calldata of their transactions: these logs
+    /// name a turn and carry no signature. Where another contract made the call, the calldata is that of the inner call.
+    ///
+    /// # Danger
+    /// A peer that keeps its countersignature from us can put the state on record; without the calldata nobody can challenge but
+    /// the peer, and the money of both lies locked.
+    pub candidates: Box<[Claim]>,
 }
 
 impl Block {
@@ -66,7 +73,26 @@ impl Block {
     pub fn new(header: BlockRef, logs: impl IntoIterator<Item = Log>) -> Block {
         let logs: Vec<_> =
             (0u32..).zip(logs).map(|(index, log)| IndexedLog { index, log }).collect();
-        Block { header, bloom: bloom_of(&logs), logs }
+        Block { header, bloom: bloom_of(&logs), logs, candidates: Box::default() }
+    }
+
+    /// The same block with what stood in the calldata.
+    #[must_use]
+    pub fn with_candidates(self, candidates: impl IntoIterator<Item = Claim>) -> Block {
+        Block { candidates: candidates.into_iter().collect(), ..self }
+    }
+
+    /// Every state that the block shows with signatures, in logs or calldata. Nothing about them was checked.
+    pub fn claims(&self) -> impl Iterator<Item = &Claim> {
+        let challenged = self.logs.iter().filter_map(|l| match &l.log {
+            Log::ChallengeRegistered { candidate, .. } => Some(candidate),
+            Log::Deposited { .. }
+            | Log::AllocationUpdated { .. }
+            | Log::ChallengeCleared { .. }
+            | Log::Checkpointed { .. }
+            | Log::Concluded { .. } => None,
+        });
+        challenged.chain(&self.candidates)
     }
 
     /// Whether the header allows a log about `channel`. `false` is certain; `true` may be a coincidence.

@@ -251,6 +251,11 @@ impl ChainView {
         self.channels.get(&channel).map_or(&NOTHING, |w| &w.head)
     }
 
+    /// The block of the channel's newest fact, while a reorg can still reach it.
+    pub fn newest_fact(&self, channel: ChannelId) -> Option<BlockNum> {
+        self.channels.get(&channel)?.facts.last().map(|f| f.block)
+    }
+
     /// The channel at the confirmed height.
     pub fn confirmed(&self, channel: ChannelId) -> &OnChain {
         self.channels.get(&channel).map_or(&NOTHING, |w| &w.confirmed)

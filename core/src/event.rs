@@ -123,6 +123,12 @@ pub enum Event {
     },
     /// Every channel was witnessed.
     RecoveryEnded,
+    /// A transaction showed a state with everybody's signature that we did not hold: a challenge, or the calldata of a checkpoint or
+    /// conclusion. The signatures were checked; they bind us whatever becomes of the block.
+    StatePublished {
+        /// The state.
+        state: SignedState,
+    },
 }
 
 impl Event {
@@ -144,7 +150,8 @@ impl Event {
             | Event::UpdateDropped { .. }
             | Event::RecoveryEntered { .. }
             | Event::ChannelWitnessed { .. }
-            | Event::RecoveryEnded => false,
+            | Event::RecoveryEnded
+            | Event::StatePublished { .. } => false,
         }
     }
 
@@ -167,6 +174,7 @@ impl Event {
             Event::RecoveryEntered { .. } => "RecoveryEntered",
             Event::ChannelWitnessed { .. } => "ChannelWitnessed",
             Event::RecoveryEnded => "RecoveryEnded",
+            Event::StatePublished { .. } => "StatePublished",
         }
     }
 
@@ -176,9 +184,9 @@ impl Event {
             Event::ObjectiveApproved { id, .. }
             | Event::ObjectiveRejected { id, .. }
             | Event::ObjectiveCompleted { id } => Some(id.channel),
-            Event::StateSigned { state, .. } | Event::StateReceived { state, .. } => {
-                Some(state.channel())
-            }
+            Event::StateSigned { state, .. }
+            | Event::StateReceived { state, .. }
+            | Event::StatePublished { state } => Some(state.channel()),
             Event::DepositWanted { channel, .. }
             | Event::TxWanted { channel, .. }
             | Event::MessageAcked { channel, .. }
@@ -212,6 +220,7 @@ pub const EVENT_NAMES: &[&str] = &[
     "RecoveryEntered",
     "ChannelWitnessed",
     "RecoveryEnded",
+    "StatePublished",
 ];
 
 /// An event with its place: what the log yields on replay.

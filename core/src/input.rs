@@ -100,6 +100,17 @@ pub enum Command {
 pub enum Verified {
     /// Everything that carries no foreign signature.
     Plain(Input),
+    /// Blocks, and the states in them whose signatures were checked.
+    Blocks {
+        /// The first height that was asked for.
+        from: BlockNum,
+        /// The endpoint's head.
+        head: BlockRef,
+        /// As the endpoint gave them.
+        blocks: Vec<Block>,
+        /// What their logs and calldata show, with the signatures that hold. A signature needs no trust in who shows it.
+        published: Vec<SignedState>,
+    },
     /// A well-formed message whose signatures are all valid.
     Message {
         /// The sender.
@@ -162,6 +173,11 @@ pub fn verify(input: Input, crypto: &mut dyn Recover) -> Verified {
             Ok(message) => Verified::Message { peer, message },
             Err(why) => Verified::Dropped { peer, why },
         },
+        Input::Blocks { from, head, blocks } => {
+            let claims = blocks.iter().flat_map(Block::claims);
+            let published = claims.filter_map(|c| c.checked(crypto).ok()).collect();
+            Verified::Blocks { from, head, blocks, published }
+        }
         plain => Verified::Plain(plain),
     }
 }

@@ -50,6 +50,10 @@ pub const MUTANTS: &[Mutant] = &[
         what: "deposits before everybody has signed the prefund, which is the way out",
     },
     Mutant { id: "postfund-before-funding", what: "signs the postfund on unconfirmed holdings" },
+    Mutant {
+        id: "calldata-unread",
+        what: "does not read the states that a checkpoint shows in its calldata",
+    },
     Mutant { id: "ack-before-sync", what: "acknowledges what it has not yet made durable" },
 ];
 

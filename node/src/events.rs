@@ -91,7 +91,10 @@ pub fn verify(directory: &Path) -> Result<Verified, EventsError> {
     let (events, findings) = open(directory, &files)?;
     let (mut signatures, mut bad) = (0, Vec::new());
     for (lsn, (_, event)) in (1u64..).zip(&events) {
-        if let Event::StateSigned { state, .. } | Event::StateReceived { state, .. } = event {
+        if let Event::StateSigned { state, .. }
+        | Event::StateReceived { state, .. }
+        | Event::StatePublished { state } = event
+        {
             signatures += state.sigs().len();
             if let Err(why) = state.recheck(&mut Crypto::Real) {
                 bad.push(format!("event {lsn} ({}): {why}", event.name()));

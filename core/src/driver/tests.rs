@@ -58,7 +58,9 @@ impl Actor {
         let opened = log::open(&self.durable).unwrap();
         let events = recorded(&opened).unwrap();
         let states = events.into_iter().filter_map(|(_, e)| match e {
-            Event::StateSigned { state, .. } | Event::StateReceived { state, .. } => {
+            Event::StateSigned { state, .. }
+            | Event::StateReceived { state, .. }
+            | Event::StatePublished { state } => {
                 state.signed_by(who).then(|| (state.turn().get(), state.hash()))
             }
             _ => None,
@@ -328,7 +330,8 @@ fn empty_blocks_are_synced_when_enough_have_gathered() {
         assert_eq!(driver.durable(), durable, "block {n}");
         let blocks = vec![Block::new(block_ref(n, 0), [])];
         let (from, head) = (BlockNum(n), block_ref(n, 0));
-        driver.input(now, Verified::Plain(Input::Blocks { from, head, blocks }));
+        let blocks = Input::Blocks { from, head, blocks };
+        driver.input(now, verify(blocks, &mut Crypto::Real));
         assert_eq!(u64::from(driver.staged()), n + 1);
     }
     settle(&mut driver, now);

@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 
 use super::node::{Decision, Node};
 use crate::chain_types::{Block, BlockRef, IndexedLog};
-use crate::channel::Phase;
+use crate::chain_view::{OnChain, OnChainStatus};
+use crate::channel::{Channel, Phase};
 use crate::effect::Effect;
-use crate::event::{Event, RecoveryReason};
-use crate::nitro::Log;
+use crate::event::Event;
+use crate::nitro::SignedState;
 use crate::types::BlockNum;
 
 impl Node {
@@ -45,7 +46,6 @@ impl Node {
                 decision.suspect = Some(header.hash);
                 return self.only_if_it_advances(decision, head);
             }
-            decision.events.extend(self.forgotten_on_chain(block, &decision.events));
             let logs = self.our_logs(block);
             decision.events.push(Event::BlockAdded { block: header, logs });
             tip = Some(header);
@@ -94,9 +94,8 @@ impl Node {
     }
 
     pub(super) fn on_new_head(&self, number: BlockNum) -> Decision {
-        let from = self.next_block();
-        if number >= from {
-            return Decision::answer(Effect::FetchBlocks { from });
+        if number >= self.next_block() {
+            return Decision::answer(Effect::FetchBlocks { from: self.poll_from() });
         }
         Decision::default()
     }
@@ -120,20 +119,41 @@ impl Node {
         logs
     }
 
-    /// The contract accepted a state newer than anything that we remember signing: our log is not the newest.
-    fn forgotten_on_chain(&self, block: &Block, decided: &[Event]) -> Option<Event> {
-        let entered = decided.iter().any(|e| matches!(e, Event::RecoveryEntered { .. }));
-        if self.state.recovery().is_some() || entered {
-            return None;
+    /// The chain shows states that everybody signed, whoever was to hear of them. One that we do not remember signing says that our
+    /// log is not the newest.
+    pub(super) fn on_published(&self, published: &[SignedState]) -> Vec<Event> {
+        let mut events: Vec<Event> = Vec::new();
+        for signed in published {
+            let Some(channel) = self.state.channel(signed.channel()) else { continue };
+            let told = |e: &Event| matches!(e, Event::StatePublished { state } if state == signed);
+            let known = channel.supported_turn() >= Some(signed.turn());
+            // Without our own signature it would be the endpoint's word, or the peer's, for a state that we never agreed to.
+            if known || !signed.is_unanimous() || events.iter().any(told) {
+                continue;
+            }
+            let entered = events.iter().any(|e| matches!(e, Event::RecoveryEntered { .. }));
+            if !entered && channel.phase < Phase::Disputed {
+                events.extend(self.evidence(channel, signed));
+            }
+            if !self.config.mutant("calldata-unread") {
+                events.push(Event::StatePublished { state: signed.clone() });
+            }
         }
-        block.logs.iter().find_map(|l| {
-            let Log::ChallengeRegistered { channel, candidate, .. } = &l.log else { return None };
-            let known = self.state.channel(*channel)?;
-            let turn = candidate.state.turn;
-            let newer = known.signed.is_none_or(|s| s.turn < turn);
-            (newer && known.phase < Phase::Disputed).then_some(Event::RecoveryEntered {
-                reason: RecoveryReason::ForgottenSignature { channel: *channel, turn },
-            })
-        })
+        events
     }
+
+    /// Where to read on: at the next block, or where a state went on record that we do not hold, until its calldata is shown.
+    pub(super) fn poll_from(&self) -> BlockNum {
+        let unread = self.active.iter().filter_map(|id| {
+            let chain = self.state.chain();
+            let unread = is_unread(chain.at_head(*id), self.state.channel(*id)?);
+            unread.then(|| chain.newest_fact(*id)).flatten()
+        });
+        unread.chain([self.next_block()]).min().unwrap_or_else(|| self.next_block())
+    }
+}
+
+/// Whether a state stands on record that is newer than what we can prove: only who holds its signatures can challenge now.
+pub(super) fn is_unread(head: &OnChain, channel: &Channel) -> bool {
+    matches!(head.status, OnChainStatus::Recorded(turn) if Some(turn) > channel.supported_turn())
 }

@@ -133,7 +133,7 @@ impl Node {
     }
 
     /// A signature of ours that our log does not hold: we have forgotten something, and perhaps more than this.
-    fn evidence(&self, channel: &Channel, signed: &SignedState) -> Vec<Event> {
+    pub(super) fn evidence(&self, channel: &Channel, signed: &SignedState) -> Vec<Event> {
         let forgotten =
             signed.signed_by(channel.my_index()) && !channel.knows_own_signature(signed);
         let reason =

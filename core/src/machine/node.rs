@@ -9,8 +9,10 @@ use alloc::vec::Vec;
 use alloy_primitives::B256;
 
 use super::NodeState;
+use super::blocks::is_unread;
 use super::outbox::{self, Want, Wish};
 use super::schedule::Schedule;
+use crate::chain_view::OnChainStatus;
 use crate::channel::{Channel, Phase};
 use crate::config::Config;
 use crate::effect::{Effect, Notice, Refusal};
@@ -32,7 +34,7 @@ pub struct Node {
     attempts: BTreeMap<Wish, u32>,
     timers: Schedule<ChannelId>,
     /// Channels that may have something to do although nothing of theirs changed: time passes on chain.
-    active: BTreeSet<ChannelId>,
+    pub(super) active: BTreeSet<ChannelId>,
 }
 
 /// What this process knows and a restart forgets.
@@ -218,7 +220,7 @@ impl Node {
             Err(refusal) => self.refuse(&input, refusal, &mut handled),
         }
         let mut due = self.timers.due(now);
-        if let Verified::Plain(Input::Blocks { head, .. }) = &input {
+        if let Verified::Blocks { head, .. } = &input {
             self.session.caught_up |=
                 self.state.chain().head().is_some_and(|b| b.number >= head.number);
             due.extend(self.active.iter().copied());
@@ -232,6 +234,10 @@ impl Node {
 
     /// Volatile bookkeeping that no decision depends on being durable.
     fn note(&mut self, now: Timestamp, input: &Verified) {
+        if matches!(input, Verified::Blocks { .. }) {
+            self.session.chain_up = true;
+            self.session.poll_at = now.after_ms(self.config.poll_ms);
+        }
         let Verified::Plain(input) = input else { return };
         match input {
             Input::PeerUp { peer } => {
@@ -245,11 +251,8 @@ impl Node {
                 self.session.chain_up = false;
                 self.session.poll_at = now.after_ms(self.config.poll_ms);
             }
-            Input::Blocks { .. } => {
-                self.session.chain_up = true;
-                self.session.poll_at = now.after_ms(self.config.poll_ms);
-            }
             Input::Tick
+            | Input::Blocks { .. }
             | Input::Frame { .. }
             | Input::Command { .. }
             | Input::NewHead { .. }
@@ -282,12 +285,16 @@ impl Node {
         match input {
             Verified::Dropped { .. } => Ok(Decision::default()),
             Verified::Message { peer, message } => self.on_message(*peer, message),
+            Verified::Blocks { from, head, blocks, published } => {
+                let mut decision = self.on_blocks(*from, *head, blocks);
+                decision.events.splice(0..0, self.on_published(published));
+                Ok(decision)
+            }
             Verified::Plain(input) => match input {
                 Input::Command { request, command } => self.on_command(*request, command),
-                Input::Blocks { from, head, blocks } => Ok(self.on_blocks(*from, *head, blocks)),
                 Input::NewHead { number } => Ok(self.on_new_head(*number)),
                 Input::TxReverted { channel, reason } => Ok(self.on_reverted(*channel, reason)),
-                Input::Frame { .. } => unverified(),
+                Input::Frame { .. } | Input::Blocks { .. } => unverified(),
                 Input::Tick | Input::PeerUp { .. } | Input::PeerDown { .. } | Input::ChainDown => {
                     let _ = now;
                     Ok(Decision::default())
@@ -423,7 +430,8 @@ impl Node {
         });
         let on_chain = self.state.chain().at_head(id);
         let watched = on_chain.concluded && !on_chain.held.is_zero()
-            || matches!(on_chain.status, crate::chain_view::OnChainStatus::Challenged(_));
+            || matches!(on_chain.status, OnChainStatus::Challenged(_))
+            || is_unread(on_chain, channel);
         if live || watched {
             self.active.insert(id);
         } else {
@@ -474,7 +482,7 @@ impl Node {
         let mut effects = Vec::new();
         if self.session.poll_at <= now && self.state.pins().is_some() {
             self.session.poll_at = now.after_ms(self.config.poll_ms);
-            effects.push(Effect::FetchBlocks { from: self.next_block() });
+            effects.push(Effect::FetchBlocks { from: self.poll_from() });
         }
         for channel in self.session.ask.due(now) {
             effects.extend(self.ask(now, channel));
@@ -546,9 +554,9 @@ fn must_ask(channel: &Channel) -> bool {
     channel.phase < Phase::Disputed && channel.signed.is_some()
 }
 
-/// Frames are verified before they reach a node; anything else is a bug of the caller.
+/// Signatures are checked before they reach a node; anything else is a bug of the caller.
 fn unverified() -> ! {
-    panic!("a frame reached the node without having been verified")
+    panic!("a frame or a block reached the node without having been verified")
 }
 
 /// What the user hears about an event.
@@ -556,7 +564,9 @@ fn notice_of(state: &NodeState, event: &Event) -> Option<Notice> {
     match event {
         Event::ObjectiveCompleted { id } => Some(Notice::Completed(*id)),
         Event::ObjectiveRejected { id, reason } => Some(Notice::Rejected(*id, reason.clone())),
-        Event::StateSigned { state: signed, .. } | Event::StateReceived { state: signed, .. } => {
+        Event::StateSigned { state: signed, .. }
+        | Event::StateReceived { state: signed, .. }
+        | Event::StatePublished { state: signed } => {
             let channel = state.channel(signed.channel())?;
             let other = channel.pending.get(&signed.turn())?;
             let all =

@@ -123,7 +123,7 @@ impl NodeState {
                     channel.progress_at = at;
                 }
             }
-            Event::StateReceived { state, .. } => {
+            Event::StateReceived { state, .. } | Event::StatePublished { state } => {
                 if let Some(channel) = self.channels.get_mut(&state.channel()) {
                     // A signature that we forgot may have carried out what still waits here. In doubt nothing is paid twice:
                     // the user asks again.

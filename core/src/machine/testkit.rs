@@ -18,7 +18,7 @@ use crate::effect::{Accepted, Effect, Refusal};
 use crate::event::{Event, ObjectiveId, ObjectiveKind};
 use crate::input::{Command, Input, Message, RequestId, Verified, verify};
 use crate::nitro::adjudicator::Adjudicator;
-use crate::nitro::{Call, Crypto, Log, SecretKey};
+use crate::nitro::{Call, Claim, Crypto, Log, SecretKey};
 use crate::objective::{Crank, Objective};
 use crate::types::{Address, BlockNum, ChainTime, Timestamp};
 use crate::wire::Wire;
@@ -62,6 +62,8 @@ pub struct World {
     pub chain: Adjudicator,
     pub blocks: Vec<Block>,
     pub now: Timestamp,
+    /// Whether the endpoint shows the calldata of transactions.
+    pub calldata: bool,
     pool: Vec<(usize, Call)>,
     mail: VecDeque<(usize, Input)>,
 }
@@ -98,6 +100,7 @@ impl World {
             blocks: alloc::vec![Block::new(block_ref(0, 0), [])],
             now,
             pool: Vec::new(),
+            calldata: true,
             mail: VecDeque::new(),
         };
         world.settle();
@@ -205,7 +208,9 @@ impl World {
                 }
             }
             Effect::FetchBlocks { from } => {
-                let blocks = self.blocks.iter().skip(from.0 as usize).take(64).cloned().collect();
+                let known = self.blocks.iter().skip(from.0 as usize).take(64).cloned();
+                let stripped = |b: Block| Block { candidates: Default::default(), ..b };
+                let blocks = known.map(|b| if self.calldata { b } else { stripped(b) }).collect();
                 let head = self.blocks.last().unwrap().header;
                 self.mail.push_back((who, Input::Blocks { from, head, blocks }));
             }
@@ -238,11 +243,14 @@ impl World {
         for _ in 0..n {
             self.pass(12);
             let header = block_ref(self.blocks.len() as u64, 0);
-            let mut logs: Vec<Log> = Vec::new();
+            let (mut logs, mut candidates): (Vec<Log>, Vec<Claim>) = Default::default();
             for (who, call) in core::mem::take(&mut self.pool) {
                 let refuses = |to| self.refusing.contains(&to);
                 match self.chain.call(header.time, &call, &refuses, &mut Crypto::Real) {
-                    Ok(executed) => logs.extend(executed.logs),
+                    Ok(executed) => {
+                        logs.extend(executed.logs);
+                        candidates.extend(call.unlogged_candidate().cloned());
+                    }
                     Err(revert) => {
                         let channel = call.channel();
                         let reason = alloc::format!("{revert}");
@@ -250,7 +258,7 @@ impl World {
                     }
                 }
             }
-            self.blocks.push(Block::new(header, logs));
+            self.blocks.push(Block::new(header, logs).with_candidates(candidates));
             let number = header.number;
             for who in [ALICE, BOB] {
                 self.mail.push_front((who, Input::NewHead { number }));

@@ -18,6 +18,24 @@ use crate::types::Address;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signature(pub [u8; 65]);
 
+impl Signature {
+    /// The same signature with a low `s`; `None` when `r` or `s` is out of range or `v` is neither 27 nor 28.
+    pub fn canonical(&self) -> Option<Signature> {
+        if !matches!(self.0[64], 27 | 28) {
+            return None;
+        }
+        if is_low_s(self) {
+            return Some(*self);
+        }
+        let mut sig = secp256k1::ecdsa::Signature::from_compact(&self.0[..64]).ok()?;
+        sig.normalize_s();
+        let mut canonical = [0u8; 65];
+        canonical[..64].copy_from_slice(&sig.serialize_compact());
+        canonical[64] = 55 - self.0[64];
+        Some(Signature(canonical))
+    }
+}
+
 impl fmt::Debug for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "0x{}", alloy_primitives::hex::encode(self.0))
@@ -241,6 +259,8 @@ mod tests {
         sig.0[64] = 55 - sig.0[64];
         assert_eq!(Crypto::Real.recover(hash, &sig), Some(key(1).address()));
         assert_eq!(Crypto::Real.recover_strict(hash, &sig), None);
+        assert_eq!(sig.canonical(), Some(key(1).sign(hash)), "and has one canonical encoding");
+        assert_eq!(key(1).sign(hash).canonical(), Some(key(1).sign(hash)));
     }
 
     #[test]
@@ -250,6 +270,7 @@ mod tests {
             let mut sig = key(1).sign(hash);
             sig.0[64] = v;
             assert_eq!(Crypto::Real.recover(hash, &sig), None, "v = {v}");
+            assert_eq!(sig.canonical(), None, "v = {v}");
         }
     }
 

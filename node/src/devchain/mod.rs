@@ -181,11 +181,12 @@ impl Chain {
         let parent = self.head();
         let number = BlockNum(parent.number.0 + 1);
         let time = ChainTime((self.clock.now().0 / 1_000).max(parent.time.0 + 1));
-        let mut logs = Vec::new();
+        let (mut logs, mut candidates) = (Vec::new(), Vec::new());
         for tx in std::mem::take(&mut self.mempool) {
             let channel = tx.call.channel();
             let result = self.ledger.execute(time, tx.from, &tx.call, &mut Crypto::Real);
             let result = result.map(|emitted| logs.extend(emitted)).map_err(|f| f.to_string());
+            candidates.extend(tx.call.unlogged_candidate().filter(|_| result.is_ok()).cloned());
             if let (Err(reason), Some(node)) = (&result, self.nodes.get(&tx.from)) {
                 // Lost when the node is busy; it sees the chain's state anyway.
                 let _ = node.offer(Input::TxReverted { channel, reason: reason.clone() });
@@ -197,7 +198,8 @@ impl Chain {
         }
         let header = BlockRef { number, hash: B256::ZERO, parent: parent.hash, time };
         let hash = hash(&header, &logs);
-        self.blocks.push(Block::new(BlockRef { hash, ..header }, logs));
+        let header = BlockRef { hash, ..header };
+        self.blocks.push(Block::new(header, logs).with_candidates(candidates));
         self.nodes.retain(|_, inbox| inbox.offer(Input::NewHead { number }).is_ok());
     }
 

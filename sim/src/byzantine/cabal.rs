@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use fairway_core::effect::Effect;
 use fairway_core::nitro::sign::challenge_hash;
-use fairway_core::nitro::{Call, Claim, Log, Recover, SecretKey, Signature, SignedState, State};
+use fairway_core::nitro::{Call, Claim, Recover, SecretKey, Signature, SignedState, State};
 use fairway_core::types::{Address, ChannelId, TurnNum};
 use fairway_core::wire::{StateClaim, Wire};
 
@@ -59,11 +59,7 @@ impl Cabal {
             Seen::Message { wire, .. } => self.learn_wire(wire, crypto),
             Seen::Wish(effect) => self.learn_effect(effect, crypto),
             Seen::Block(block) => {
-                for log in &block.logs {
-                    if let Log::ChallengeRegistered { candidate, .. } = &log.log {
-                        self.learn_claim(candidate, crypto);
-                    }
-                }
+                block.claims().for_each(|claim| self.learn_claim(claim, crypto));
             }
             Seen::Timer => {}
         }
@@ -107,15 +103,8 @@ impl Cabal {
 
     /// Learns from what stands on chain: signatures there come in any order and without indices.
     fn learn_claim(&mut self, claim: &Claim, crypto: &mut dyn Recover) {
-        let hash = claim.state.hash();
-        for sig in &claim.sigs {
-            let signer = crypto.recover_strict(hash, sig);
-            let index = signer.and_then(|s| claim.state.fixed.index_of(s));
-            let Some(index) = index.and_then(|i| u8::try_from(i).ok()) else { continue };
-            let checked = SignedState::verify(claim.state.clone(), [(index, *sig)], crypto);
-            if let Ok(signed) = checked {
-                self.learn(&signed);
-            }
+        if let Ok(signed) = claim.checked(crypto) {
+            self.learn(&signed);
         }
     }
 

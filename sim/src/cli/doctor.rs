@@ -54,8 +54,9 @@ pub fn digests_elsewhere(
     let failed =
         |e: std::io::Error| Stop::harness(format!("could not start this program again: {e}"));
     let seeds: Vec<String> = sample.iter().map(|(seed, _)| seed.to_string()).collect();
-    // A scenario from disk is found again by its path.
-    let embedded = load(scenario.name(), &[]).is_ok();
+    // A scenario from disk is found again by its path, also when a built-in one has its name.
+    let embedded = load(scenario.name(), &how.settings)
+        .is_ok_and(|found| found.iter().any(|s| s.digest() == scenario.digest()));
     let name = if embedded { scenario.name() } else { asked };
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
     command.args(["digests", name, "--seeds", &seeds.join(","), "--engine", how.engine.name()]);

@@ -193,7 +193,9 @@ fn print(at: Timestamp, event: &Event) -> u64 {
         mix.channel(channel);
     }
     match event {
-        Event::StateSigned { state, .. } | Event::StateReceived { state, .. } => {
+        Event::StateSigned { state, .. }
+        | Event::StateReceived { state, .. }
+        | Event::StatePublished { state } => {
             mix.hash(state.hash());
             state.sigs().iter().for_each(|(index, sig)| {
                 mix.number(u64::from(*index));

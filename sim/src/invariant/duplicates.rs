@@ -27,7 +27,7 @@ impl DuplicatesChangeNothing {
     fn repeats(&self, node: PartyId, event: &Event) -> Option<String> {
         let channel = self.views.channel(node, event.channel()?)?;
         match event {
-            Event::StateReceived { state, .. } => {
+            Event::StateReceived { state, .. } | Event::StatePublished { state } => {
                 let known = channel.signatures(state)?;
                 let new = mask_of(state) & !known;
                 (new == 0).then(|| format!("turn {} with signatures that it held", state.turn()))

@@ -47,6 +47,7 @@ impl Written {
                 self.sign(state.sigs().values(), end);
                 self.received.entry((state.channel(), state.turn())).or_insert(end);
             }
+            Event::StatePublished { state } => self.sign(state.sigs().values(), end),
             Event::TxWanted { tx: WantedTx::Challenge { challenger_sig, .. }, .. } => {
                 self.sign([challenger_sig].into_iter(), end);
             }

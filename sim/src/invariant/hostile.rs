@@ -1,11 +1,12 @@
 //! I43: bytes that are no message of a peer change nothing.
 //!
-//! Whatever a peer makes a node record was said by that peer in a well-formed message that reached the node before, and every
+//! States that come from the chain stand there with everybody's signature. Whatever a peer makes a node record was said by that peer in a well-formed message that reached the node before, and every
 //! signature in it is valid. Malformed, forged and foreign bytes therefore leave no trace in the log.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use fairway_core::chain_types::B256;
 use fairway_core::event::{Event, MessageKey, Origin, UpdateId};
 use fairway_core::nitro::{Signature, SignedState};
 use fairway_core::types::{Amount, ChannelId};
@@ -25,6 +26,8 @@ pub(super) struct HostileBytesChangeNothing {
     memo: Memo,
     views: Views,
     heard: Vec<Heard>,
+    /// Hashes of the states that the chain has shown, on any branch.
+    published: BTreeSet<B256>,
 }
 
 /// What well-formed messages told one node.
@@ -68,6 +71,7 @@ impl HostileBytesChangeNothing {
             memo: memo.clone(),
             views: Views::new(run),
             heard: run.each(),
+            published: BTreeSet::new(),
         }
     }
 
@@ -79,6 +83,12 @@ impl HostileBytesChangeNothing {
                 let said =
                     |sig: &Signature| from.is_some_and(|f| heard.signatures.contains(&(f, *sig)));
                 if state.sigs().values().all(said) {
+                    return self.check_signatures(node, state);
+                }
+                false
+            }
+            Event::StatePublished { state } => {
+                if state.is_unanimous() && self.published.contains(&state.hash()) {
                     return self.check_signatures(node, state);
                 }
                 false
@@ -107,8 +117,7 @@ impl HostileBytesChangeNothing {
         if said {
             return Ok(());
         }
-        let what =
-            format!("{} recorded {}, which no message said", self.run.name(node), event.name());
+        let what = format!("{} recorded {}, which nothing said", self.run.name(node), event.name());
         Err(Violation::safety("hostile-bytes-change-nothing", node, event.channel(), what))
     }
 
@@ -141,13 +150,20 @@ impl Invariant for HostileBytesChangeNothing {
     }
 
     fn statement(&self) -> &'static str {
-        "what a peer makes a node record was said in a well-formed message of that peer, with valid signatures"
+        "what a node records of others was said in a well-formed message of that peer or stands on the chain, with valid signatures"
     }
 
     fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
         match seen {
             Observed::Delivered { node, from, wire: Some(wire) } if self.run.honest(*node) => {
                 self.heard[node.0].hear(*from, wire);
+            }
+            Observed::Block { chain, replaced } => {
+                // What replaced them, one block more than before.
+                let new = usize::try_from(*replaced).unwrap_or(usize::MAX).saturating_add(2);
+                let claims = chain.canonical().iter().rev().take(new).flat_map(|b| b.claims());
+                self.published.extend(claims.map(|claim| claim.state.hash()));
+                self.views.follow(seen);
             }
             Observed::Appended { node, events, .. } => {
                 for (_, event) in *events {

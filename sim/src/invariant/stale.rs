@@ -157,8 +157,9 @@ impl Invariant for SupportedTurnGrows {
         match seen {
             Observed::Appended { node, events, .. } => {
                 for (_, event) in *events {
-                    if let Event::StateSigned { state, .. } | Event::StateReceived { state, .. } =
-                        event
+                    if let Event::StateSigned { state, .. }
+                    | Event::StateReceived { state, .. }
+                    | Event::StatePublished { state } = event
                     {
                         self.nodes[node.0].touched.push(state.channel());
                     }

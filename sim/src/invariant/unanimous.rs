@@ -38,7 +38,10 @@ struct Logged {
 
 impl Logged {
     fn read(&mut self, event: &Event) {
-        let (Event::StateSigned { state, .. } | Event::StateReceived { state, .. }) = event else {
+        let (Event::StateSigned { state, .. }
+        | Event::StateReceived { state, .. }
+        | Event::StatePublished { state }) = event
+        else {
             return;
         };
         let known = self.signatures.entry(state.channel()).or_default();

@@ -172,7 +172,9 @@ impl NodeView {
             Event::ObjectiveCompleted { id } => {
                 self.progress(id.channel, id.kind, Progress::Completed);
             }
-            Event::StateSigned { state, .. } | Event::StateReceived { state, .. } => {
+            Event::StateSigned { state, .. }
+            | Event::StateReceived { state, .. }
+            | Event::StatePublished { state } => {
                 if let Some(channel) = self.channels.get_mut(&state.channel()) {
                     let before = channel.supported.map(|s| s.turn);
                     channel.merge(state, matches!(event, Event::StateSigned { .. }));

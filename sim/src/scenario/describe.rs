@@ -225,6 +225,7 @@ fn describe_fault(what: &FaultAction) -> (String, String) {
         }
         FaultAction::RpcOutage { lasts } => endpoint("stops answering", lasts),
         FaultAction::MissingLogs { lasts } => endpoint("leaves logs out", lasts),
+        FaultAction::MissingCalldata { lasts } => endpoint("shows no calldata", lasts),
         FaultAction::DuplicateLogs { lasts } => endpoint("repeats logs", lasts),
         FaultAction::StaleHead { blocks, lasts } => {
             endpoint(&format!("falls {} behind", plural(blocks.0, "block")), lasts)

@@ -167,6 +167,8 @@ fault_kinds! {
     RpcOutage Chain "chain.rpc_outage" "F22";
     /// The endpoint leaves logs out.
     MissingLogs Chain "chain.missing_logs" "F22";
+    /// The endpoint does not know the transactions behind the logs.
+    MissingCalldata Chain "chain.missing_calldata" "F22";
     /// The endpoint repeats logs.
     DuplicateLogs Chain "chain.duplicate_logs" "F22";
     /// The endpoint is behind.

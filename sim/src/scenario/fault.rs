@@ -266,6 +266,8 @@ pub enum ChainFault {
     RpcOutage(For),
     /// The endpoint leaves logs out.
     MissingLogs(For),
+    /// The endpoint does not know the transactions behind the logs.
+    MissingCalldata(For),
     /// The endpoint repeats logs.
     DuplicateLogs(For),
     /// The endpoint is behind.
@@ -372,6 +374,7 @@ impl FaultDo {
             FaultDo::Chain(ChainFault::Reorg(_)) => FaultKind::Reorg,
             FaultDo::Chain(ChainFault::RpcOutage(_)) => FaultKind::RpcOutage,
             FaultDo::Chain(ChainFault::MissingLogs(_)) => FaultKind::MissingLogs,
+            FaultDo::Chain(ChainFault::MissingCalldata(_)) => FaultKind::MissingCalldata,
             FaultDo::Chain(ChainFault::DuplicateLogs(_)) => FaultKind::DuplicateLogs,
             FaultDo::Chain(ChainFault::StaleHead(_)) => FaultKind::StaleHead,
             FaultDo::Chain(ChainFault::FeeSpike(_)) => FaultKind::FeeSpike,

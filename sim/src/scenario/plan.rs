@@ -314,6 +314,8 @@ pub enum FaultAction {
     RpcOutage { lasts: Nanos },
     /// The endpoint leaves logs out.
     MissingLogs { lasts: Nanos },
+    /// The endpoint does not know the transactions behind the logs.
+    MissingCalldata { lasts: Nanos },
     /// The endpoint repeats logs.
     DuplicateLogs { lasts: Nanos },
     /// The endpoint is behind.
@@ -353,6 +355,7 @@ impl FaultAction {
             FaultAction::Reorg { .. } => FaultKind::Reorg,
             FaultAction::RpcOutage { .. } => FaultKind::RpcOutage,
             FaultAction::MissingLogs { .. } => FaultKind::MissingLogs,
+            FaultAction::MissingCalldata { .. } => FaultKind::MissingCalldata,
             FaultAction::DuplicateLogs { .. } => FaultKind::DuplicateLogs,
             FaultAction::StaleHead { .. } => FaultKind::StaleHead,
             FaultAction::FeeSpike { .. } => FaultKind::FeeSpike,

@@ -319,6 +319,9 @@ fn resolve_chain(draw: &mut Drawer<'_>, chain: &ChainFault) -> FaultAction {
         ChainFault::MissingLogs(fault) => {
             FaultAction::MissingLogs { lasts: draw.draw("for", &fault.lasts) }
         }
+        ChainFault::MissingCalldata(fault) => {
+            FaultAction::MissingCalldata { lasts: draw.draw("for", &fault.lasts) }
+        }
         ChainFault::DuplicateLogs(fault) => {
             FaultAction::DuplicateLogs { lasts: draw.draw("for", &fault.lasts) }
         }

@@ -118,7 +118,9 @@ impl Strategy {
             Strategy::ForgedSignatures => "sends states with forged signatures",
             Strategy::StaleChallenge => "challenges on chain with an old state",
             Strategy::Equivocate => "signs two different states for one turn",
-            Strategy::Ransom => "keeps a countersignature back and locks the channel on chain with it",
+            Strategy::Ransom => {
+                "keeps a countersignature back and locks the channel on chain with it"
+            }
         }
     }
 }

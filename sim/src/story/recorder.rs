@@ -157,7 +157,10 @@ impl Recorder {
         if let Event::ObjectiveApproved { id, terms: Some(terms), .. } = event {
             self.names.learn_channel(id.channel, &terms.participants);
         }
-        if let Event::StateSigned { state, .. } | Event::StateReceived { state, .. } = event {
+        if let Event::StateSigned { state, .. }
+        | Event::StateReceived { state, .. }
+        | Event::StatePublished { state } = event
+        {
             self.names.learn(state.state());
         }
         let text = self.names.event(me, event);
@@ -307,7 +310,7 @@ fn event_kind(event: &Event) -> LineKind {
         | Event::RecoveryEntered { .. }
         | Event::RecoveryEnded => LineKind::Objective,
         Event::StateSigned { .. } => LineKind::Sign,
-        Event::StateReceived { .. } => LineKind::Receive,
+        Event::StateReceived { .. } | Event::StatePublished { .. } => LineKind::Receive,
         Event::Pinned(_)
         | Event::DepositWanted { .. }
         | Event::TxWanted { .. }
@@ -322,7 +325,9 @@ fn event_kind(event: &Event) -> LineKind {
 
 fn event_turn(event: &Event) -> Option<TurnNum> {
     match event {
-        Event::StateSigned { state, .. } | Event::StateReceived { state, .. } => Some(state.turn()),
+        Event::StateSigned { state, .. }
+        | Event::StateReceived { state, .. }
+        | Event::StatePublished { state } => Some(state.turn()),
         Event::TxWanted {
             tx: WantedTx::Challenge { turn, .. } | WantedTx::Checkpoint { turn },
             ..

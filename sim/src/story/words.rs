@@ -49,6 +49,12 @@ impl Names {
                 let signers = self.signers(state.state(), state.sigs().keys());
                 format!("{who} logs {} as signed by {signers}", turn_name(state.state()))
             }
+            Event::StatePublished { state } => {
+                format!(
+                    "{who} reads {} with everybody's signature out of a transaction",
+                    self.state(state.state())
+                )
+            }
             Event::DepositWanted { held_before, amount, .. } => {
                 format!("{who} decides to deposit {amount} on top of {held_before}")
             }

@@ -155,7 +155,10 @@ impl ChainSim {
             assert_eq!(*fate, Fate::Pending, "{id:?} was mined twice");
             *fate = Fate::Included { block: header, result };
         }
-        self.blocks.push(Arc::new(Block::new(header, logs)));
+        let mined = body.iter().map(|id| &self.txs[id.index()]);
+        let succeeded = mined.filter(|tx| matches!(tx.fate, Fate::Included { result: Ok(()), .. }));
+        let candidates = succeeded.filter_map(|tx| tx.call.unlogged_candidate()).cloned();
+        self.blocks.push(Arc::new(Block::new(header, logs).with_candidates(candidates)));
         self.recent.push_back(Recent { body, after });
         if self.recent.len() > SNAPSHOTS_MAX + 1 {
             self.recent.pop_front();

@@ -96,6 +96,7 @@ impl World {
             FaultAction::Reorg { .. }
             | FaultAction::RpcOutage { .. }
             | FaultAction::MissingLogs { .. }
+            | FaultAction::MissingCalldata { .. }
             | FaultAction::DuplicateLogs { .. }
             | FaultAction::StaleHead { .. }
             | FaultAction::FeeSpike { .. }
@@ -116,6 +117,10 @@ impl World {
             }
             FaultAction::MissingLogs { lasts } => {
                 let logs = LogFault::Withheld;
+                self.endpoints(EndpointFaults { logs, ..EndpointFaults::default() }, lasts.0);
+            }
+            FaultAction::MissingCalldata { lasts } => {
+                let logs = LogFault::WithoutCalldata;
                 self.endpoints(EndpointFaults { logs, ..EndpointFaults::default() }, lasts.0);
             }
             FaultAction::DuplicateLogs { lasts } => {

@@ -6,7 +6,7 @@ use crate::channel::Phase;
 use crate::channel::testkit::*;
 use crate::config::Config;
 use crate::effect::Effect;
-use crate::event::{ObjectiveKind, UpdateId, WantedTx};
+use crate::event::{Event, ObjectiveKind, UpdateId, WantedTx};
 use crate::input::{Command, Input, Message};
 use crate::machine::node::Start;
 use crate::machine::testkit::*;
@@ -170,6 +170,52 @@ fn only_stale_challenges_are_answered() {
         assert_eq!(world.channel(BOB).phase, Phase::Finished, "{name}");
         assert_eq!(world.chain.held(crate::types::Address::ZERO, channel_id()), wei(0), "{name}");
     }
+}
+
+/// Goal: a state that the peer kept from us and put on record is read out of its transaction, and we close by it.
+/// Method: the endpoint shows the calldata at once, or some blocks later.
+#[test]
+fn a_state_kept_back_is_read_out_of_the_checkpoint() {
+    for hidden in [0, 5] {
+        let mut world = World::open();
+        (world.cut[BOB], world.mined[BOB]) = (true, false);
+        world.command(ALICE, Command::Pay { channel: channel_id(), amount: wei(3) }).unwrap();
+        let kept = world.channel(BOB).supported.clone().expect("Bob countersigned");
+        assert_eq!((kept.turn(), world.channel(ALICE).supported_turn()), (turn(2), Some(turn(1))));
+        world.command(ALICE, Command::ForceClose { channel: channel_id() }).unwrap();
+        world.mine(1);
+        world.calldata = hidden == 0;
+        world.submit(BOB, Call::Checkpoint { proof: vec![], candidate: Claim::from(&kept) });
+        world.mine(1 + hidden);
+        let known = if hidden == 0 { 2 } else { 1 };
+        assert_eq!(world.channel(ALICE).supported_turn(), Some(turn(known)), "hidden {hidden}");
+        world.calldata = true;
+        world.mine(80);
+        assert_eq!(world.channel(ALICE).phase, Phase::Finished, "hidden {hidden}");
+        assert_eq!(world.chain.held(crate::types::Address::ZERO, channel_id()), wei(0));
+    }
+}
+
+/// Goal: the endpoint can make us learn only what everybody signed.
+#[test]
+fn calldata_without_every_signature_is_nobodys_word() {
+    let mut world = World::open();
+    let claims = [
+        Claim::from(&signed(state(2, [1, 19]), &[bob()])),
+        Claim { state: state(2, [1, 19]), sigs: vec![] },
+        Claim {
+            state: state(3, [1, 19]),
+            sigs: by_both(state(2, [1, 19])).sigs().values().copied().collect(),
+        },
+    ];
+    let at = world.blocks.len() as u64;
+    let block = crate::chain_types::Block::new(block_ref(at, 0), []).with_candidates(claims);
+    let head = block.header;
+    let from = head.number;
+    let handled = world.input(ALICE, Input::Blocks { from, head, blocks: vec![block] });
+    let learned = |e: &Event| matches!(e, Event::StatePublished { .. });
+    assert!(!handled.events.iter().any(learned), "{:?}", handled.events);
+    assert!(world.nodes[ALICE].state().recovery().is_none());
 }
 
 /// Goal: a dispute begun while our deposit is on its way leaves none of it behind.

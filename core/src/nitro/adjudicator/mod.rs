@@ -18,8 +18,8 @@ use alloy_primitives::{B256, keccak256};
 use serde::{Deserialize, Serialize};
 
 use super::outcome::Outcome;
-use super::sign::Signature;
-use super::state::{SignedState, State};
+use super::sign::{Recover, Signature};
+use super::state::{SignedState, SignedStateError, State};
 use crate::types::{Address, Amount, ChainTime, ChannelId, TurnNum};
 
 pub use model::{Adjudicator, Executed, Payout, Revert};
@@ -37,6 +37,25 @@ pub struct Claim {
 impl From<&SignedState> for Claim {
     fn from(signed: &SignedState) -> Claim {
         Claim { state: signed.state().clone(), sigs: signed.sigs().values().copied().collect() }
+    }
+}
+
+impl Claim {
+    /// The state with those signatures that are a participant's, in the one encoding that is accepted off chain. The others are
+    /// passed over, as the contract does.
+    ///
+    /// # Errors
+    /// None of them holds.
+    pub fn checked(&self, crypto: &mut dyn Recover) -> Result<SignedState, SignedStateError> {
+        let (_, hash) = crypto.hash_state(&self.state);
+        let mut sigs = Vec::new();
+        for sig in &self.sigs {
+            let signer = crypto.recover(hash, sig);
+            let index = signer.and_then(|s| self.state.fixed.index_of(s));
+            let index = index.and_then(|i| u8::try_from(i).ok());
+            sigs.extend(index.zip(sig.canonical()));
+        }
+        SignedState::verify(self.state.clone(), sigs, crypto)
     }
 }
 
@@ -118,6 +137,21 @@ impl Call {
             | Call::ConcludeAndTransferAllAssets { candidate } => {
                 candidate.state.fixed.channel_id()
             }
+        }
+    }
+}
+
+impl Call {
+    /// The candidate of a call whose logs do not repeat it: what an endpoint reads out of the calldata.
+    pub fn unlogged_candidate(&self) -> Option<&Claim> {
+        match self {
+            Call::Checkpoint { candidate, .. }
+            | Call::Conclude { candidate }
+            | Call::ConcludeAndTransferAllAssets { candidate } => Some(candidate),
+            Call::Deposit { .. }
+            | Call::Challenge { .. }
+            | Call::TransferAllAssets { .. }
+            | Call::Transfer { .. } => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fairway_core::chain_types::{Block, BlockRef, IndexedLog};
+use fairway_core::chain_types::{Block, BlockRef};
 use fairway_core::types::{BlockNum, ChannelId};
 
 use super::ChainSim;
@@ -49,6 +49,8 @@ pub enum LogFault {
     WithheldOf(ChannelId),
     /// It tells each twice, with the same index.
     Duplicated,
+    /// It tells all, and does not know the transactions behind them.
+    WithoutCalldata,
 }
 
 /// A branch that was left.
@@ -137,13 +139,22 @@ impl ChainSim {
 }
 
 fn garble(block: &Block, fault: LogFault) -> Block {
-    let logs: Vec<IndexedLog> = match fault {
-        LogFault::None => return block.clone(),
-        LogFault::Withheld => Vec::new(),
-        LogFault::WithheldOf(channel) => {
-            block.logs.iter().filter(|l| l.log.channel() != channel).cloned().collect()
+    let mut garbled = block.clone();
+    match fault {
+        LogFault::None => {}
+        LogFault::Withheld => {
+            garbled.logs.clear();
+            garbled.candidates = Box::default();
         }
-        LogFault::Duplicated => block.logs.iter().flat_map(|l| [l.clone(), l.clone()]).collect(),
-    };
-    Block { header: block.header, bloom: block.bloom.clone(), logs }
+        LogFault::WithheldOf(channel) => {
+            garbled.logs.retain(|l| l.log.channel() != channel);
+            let others = block.candidates.iter().filter(|c| c.state.fixed.channel_id() != channel);
+            garbled.candidates = others.cloned().collect();
+        }
+        LogFault::Duplicated => {
+            garbled.logs = block.logs.iter().flat_map(|l| [l.clone(), l.clone()]).collect();
+        }
+        LogFault::WithoutCalldata => garbled.candidates = Box::default(),
+    }
+    garbled
 }
