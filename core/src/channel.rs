@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use alloy_primitives::{B256, Bytes};
 use serde::{Deserialize, Serialize};
 
+use crate::chain_view::{OnChain, OnChainStatus};
 use crate::effect::Refusal;
 use crate::event::{MessageKey, Terms, Update, UpdateId, WantedTx};
 use crate::nitro::outcome::{self, AllocationType, Outcome};
@@ -56,6 +57,22 @@ pub struct Channel {
     pub unwitnessed: bool,
     /// When something last moved; silence is counted from here.
     pub progress_at: Timestamp,
+    /// How far the channel had come on chain then.
+    pub reached: [Milestone; 2],
+}
+
+/// How far a channel has come on chain, at the head or confirmed. A deposit that reaches nothing new is no progress: whoever pays
+/// dust into a channel that is not funded would keep our deposit there for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Milestone {
+    /// How many of these are held: the deposits before ours, ours as well, everything.
+    pub funding: u8,
+    /// How the contract stands: untouched, recorded, challenged, concluded.
+    pub status: u8,
+    /// The turn on record or challenged.
+    pub turn: TurnNum,
+    /// How many payouts were made.
+    pub payouts: u32,
 }
 
 /// The newest state that we signed.
@@ -122,6 +139,7 @@ impl Channel {
             frozen: false,
             unwitnessed: false,
             progress_at: at,
+            reached: [Milestone::default(); 2],
         })
     }
 
@@ -172,6 +190,21 @@ impl Channel {
     /// What is on chain once our own deposit is in.
     pub fn deposit_target(&self) -> Amount {
         self.deposit_floor().saturating_add(balance_in(&self.opening, self.my_index()))
+    }
+
+    /// How far the channel has come in this view of the chain.
+    pub fn milestone(&self, view: &OnChain) -> Milestone {
+        let marks = [self.deposit_floor(), self.deposit_target(), self.total()];
+        let held = marks.into_iter().filter(|mark| view.held >= *mark).count();
+        let (status, turn) = match &view.status {
+            OnChainStatus::Untouched => (0, TurnNum::PREFUND),
+            OnChainStatus::Recorded(turn) => (1, *turn),
+            OnChainStatus::Challenged(c) => (2, c.turn),
+            OnChainStatus::Concluded(_) => (3, TurnNum::PREFUND),
+        };
+        let funding = u8::try_from(held).unwrap_or(u8::MAX);
+        let payouts = u32::try_from(view.payouts.len()).unwrap_or(u32::MAX);
+        Milestone { funding, status, turn, payouts }
     }
 
     /// The state of `turn` with `outcome`.
@@ -296,6 +329,12 @@ impl Channel {
             return Ok(());
         }
         Err(Refusal::UnwantedChange { before, after })
+    }
+
+    /// Whether no update can be carried out any more: the final state is agreed on, or the chain decides.
+    pub fn takes_no_update(&self) -> bool {
+        let is_final = self.supported.as_ref().is_some_and(|s| s.state().is_final);
+        is_final || self.phase >= Phase::Disputed
     }
 
     /// Our own oldest request that was not carried out yet.

@@ -35,8 +35,8 @@ pub struct Policy {
     /// Peers that may open channels; empty means anybody.
     ///
     /// # Danger
-    /// Anybody may then have us lock up to `our_deposit_max` in each of `channels_per_peer_max` channels, for as long as a
-    /// challenge lasts, at the price of a deposit of its own that may be nothing.
+    /// Anybody may then have us lock up to `exposure_max`, for as long as a challenge lasts, at the price of `peer_deposit_min` a
+    /// channel.
     pub peers: alloc::collections::BTreeSet<Address>,
     /// Assets that channels may hold. The default is the native token alone.
     pub assets: alloc::collections::BTreeSet<Address>,
@@ -49,6 +49,14 @@ pub struct Policy {
     pub challenge_duration_min: u32,
     /// Longest time that our money may be stuck.
     pub challenge_duration_max: u32,
+    /// Most of one asset that our deposits may lock in unfinished channels that one peer asked for.
+    pub exposure_per_peer_max: Amount,
+    /// The same over all peers: what an attacker with many identities can have us lock.
+    pub exposure_max: Amount,
+    /// Least that a peer deposits into a channel that it asks us to deposit into: what it costs to lock our money.
+    pub peer_deposit_min: Amount,
+    /// Channels that a peer asked for and nobody deposited into, in a day. Each stays on record: its prefund carries our signature.
+    pub failed_proposals_per_day_max: u64,
     /// Channels with one peer that are not finished.
     pub channels_per_peer_max: u64,
     /// Unfinished objectives of this node.
@@ -81,6 +89,10 @@ impl Default for Policy {
             peers: alloc::collections::BTreeSet::new(),
             assets: [Address::ZERO].into(),
             our_deposit_max: Amount::ether(1_000),
+            exposure_per_peer_max: Amount::ether(10_000),
+            exposure_max: Amount::ether(100_000),
+            peer_deposit_min: Amount::wei(1),
+            failed_proposals_per_day_max: 256,
             challenge_duration_min: 30,
             challenge_duration_max: 7 * 24 * 3_600,
             channels_per_peer_max: 1_024,

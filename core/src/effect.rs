@@ -159,6 +159,13 @@ pub enum Notice {
         /// Its turn.
         turn: TurnNum,
     },
+    /// A payment of ours that was accepted cannot be carried out: the channel ended first. The money stayed ours.
+    UpdateDropped {
+        /// The channel.
+        channel: ChannelId,
+        /// Which, as the command's answer named it.
+        id: u64,
+    },
     /// A state older than our latest was used against us; we are answering.
     StaleChallenge {
         /// The channel.

@@ -90,7 +90,7 @@ impl Node {
             return Decision::default();
         }
         let answers = vec![Effect::FetchBlocks { from: lower }];
-        Decision { answers, step_back: step.saturating_mul(2), ..Decision::default() }
+        Decision { answers, step_back: Some(step.saturating_mul(2)), ..Decision::default() }
     }
 
     pub(super) fn on_new_head(&self, number: BlockNum) -> Decision {

@@ -14,13 +14,18 @@ use crate::event::{
 };
 use crate::input::Message;
 use crate::nitro::SignedState;
-use crate::types::{Address, Amount, ChannelId, TurnNum};
+use crate::types::{Address, Amount, ChannelId, Timestamp, TurnNum};
 use crate::wire::{StateClaim, Wire};
 
 impl Node {
-    pub(super) fn on_message(&self, peer: Address, message: &Message) -> Result<Decision, Refusal> {
+    pub(super) fn on_message(
+        &self,
+        now: Timestamp,
+        peer: Address,
+        message: &Message,
+    ) -> Result<Decision, Refusal> {
         match message {
-            Message::State(signed) => self.on_state(peer, signed),
+            Message::State(signed) => self.on_state(now, peer, signed),
             Message::Resume { channel, supported, yours } => {
                 self.on_resume(peer, *channel, [supported, yours])
             }
@@ -44,10 +49,15 @@ impl Node {
         }
     }
 
-    fn on_state(&self, peer: Address, signed: &SignedState) -> Result<Decision, Refusal> {
+    fn on_state(
+        &self,
+        now: Timestamp,
+        peer: Address,
+        signed: &SignedState,
+    ) -> Result<Decision, Refusal> {
         let what = MessageKey::State(signed.turn());
         let Some(known) = self.state.channel(signed.channel()) else {
-            return self.on_proposal(peer, signed);
+            return self.on_proposal(now, peer, signed);
         };
         let channel = self.shared(peer, known.id)?;
         let ack = ack(channel, what);
@@ -72,6 +82,23 @@ impl Node {
         let closing = self.consents_to_close(channel, signed);
         events.extend(closing);
         Ok(Decision { events, answers: vec![ack], ..Decision::default() })
+    }
+
+    /// A proposal that our policy does not allow is answered, so that its proposer need not wait for our silence. Not in recovery:
+    /// that passes, and the proposal comes again.
+    pub(super) fn rejection(
+        &self,
+        peer: Address,
+        message: &Message,
+        refusal: &Refusal,
+    ) -> Option<Effect> {
+        let Message::State(signed) = message else { return None };
+        let proposes = signed.turn() == TurnNum::PREFUND
+            && self.state.channel(signed.channel()).is_none()
+            && matches!(refusal, Refusal::Policy(_) | Refusal::Limit { .. });
+        let objective = ObjectiveId { channel: signed.channel(), kind: ObjectiveKind::DirectFund };
+        let bytes = Wire::Rejected { objective }.encode();
+        proposes.then_some(Effect::Send { peer, bytes })
     }
 
     /// The leader's final state is its request to close.
@@ -103,7 +130,12 @@ impl Node {
     }
 
     /// A prefund of a channel that we do not know is a request to open it.
-    fn on_proposal(&self, peer: Address, signed: &SignedState) -> Result<Decision, Refusal> {
+    fn on_proposal(
+        &self,
+        now: Timestamp,
+        peer: Address,
+        signed: &SignedState,
+    ) -> Result<Decision, Refusal> {
         let id = signed.channel();
         let terms = Terms::of_prefund(signed.state()).map_err(|refusal| {
             if signed.turn() == TurnNum::PREFUND { refusal } else { Refusal::UnknownChannel(id) }
@@ -117,7 +149,7 @@ impl Node {
         }
         let objective = ObjectiveId { channel: id, kind: ObjectiveKind::DirectFund };
         let me = self.address();
-        policy::check_proposal(&self.state, &self.config, &terms, me, peer)?;
+        policy::check_proposal(&self.state, &self.config, now, &terms, me, peer)?;
         if !signed.signed_by(0) || signed.signed_by(1) {
             return Err(Refusal::BadState {
                 turn: signed.turn(),

@@ -16,7 +16,7 @@ use crate::chain_view::OnChainStatus;
 use crate::channel::{Channel, Phase};
 use crate::config::Config;
 use crate::effect::{Effect, Notice, Refusal};
-use crate::event::{Event, Pins, RecoveryReason};
+use crate::event::{Event, Pins, RecoveryReason, WantedTx};
 use crate::input::{Input, Verified};
 use crate::nitro::SecretKey;
 use crate::objective::{self, Context, Crank, WaitingFor};
@@ -105,8 +105,8 @@ pub(super) struct Decision {
     pub witnessed: Vec<ChannelId>,
     /// A block whose logs were withheld.
     pub suspect: Option<B256>,
-    /// The next step back, when the chain does not connect.
-    pub step_back: u64,
+    /// The next step back for the common ancestor; only blocks change it.
+    pub step_back: Option<u64>,
 }
 
 impl Decision {
@@ -284,10 +284,11 @@ impl Node {
     fn decide(&self, now: Timestamp, input: &Verified) -> Result<Decision, Refusal> {
         match input {
             Verified::Dropped { .. } => Ok(Decision::default()),
-            Verified::Message { peer, message } => self.on_message(*peer, message),
+            Verified::Message { peer, message } => self.on_message(now, *peer, message),
             Verified::Blocks { from, head, blocks, published } => {
                 let mut decision = self.on_blocks(*from, *head, blocks);
                 decision.events.splice(0..0, self.on_published(published));
+                decision.step_back = Some(decision.step_back.unwrap_or(1));
                 Ok(decision)
             }
             Verified::Plain(input) => match input {
@@ -296,7 +297,6 @@ impl Node {
                 Input::TxReverted { channel, reason } => Ok(self.on_reverted(*channel, reason)),
                 Input::Frame { .. } | Input::Blocks { .. } => unverified(),
                 Input::Tick | Input::PeerUp { .. } | Input::PeerDown { .. } | Input::ChainDown => {
-                    let _ = now;
                     Ok(Decision::default())
                 }
             },
@@ -304,7 +304,7 @@ impl Node {
     }
 
     fn carry_out(&mut self, now: Timestamp, decision: Decision, handled: &mut Handled) {
-        self.session.step_back = decision.step_back.max(1);
+        self.session.step_back = decision.step_back.unwrap_or(self.session.step_back);
         if let Some(hash) = decision.suspect {
             // A peer cannot reach this; the endpoint can. One block at a time is all there is to remember.
             let count = self.session.suspects.get(&hash).copied().unwrap_or(0);
@@ -330,6 +330,8 @@ impl Node {
         *self.session.dropped.entry(refusal.code()).or_default() += 1;
         if let Verified::Plain(Input::Command { request, .. }) = input {
             handled.answers.push(Effect::Reply { request: *request, reply: Err(refusal) });
+        } else if let Verified::Message { peer, message } = input {
+            handled.answers.extend(self.rejection(*peer, message, &refusal));
         }
     }
 
@@ -505,11 +507,18 @@ impl Node {
         let attempts = self.attempts.entry(wish.clone()).or_default();
         let is_message = matches!(wish.want, Want::Message(_));
         let base = if is_message { self.config.resend_ms } else { self.config.tx_resend_ms };
-        let pause =
-            base.saturating_mul(1 << (*attempts).min(16)).min(self.config.resend_max_ms.max(base));
-        *attempts = attempts.saturating_add(1);
-        self.outbox.set(wish.clone(), now.after_ms(pause));
         let channel = self.state.channel(wish.channel)?;
+        let pause = match &wish.want {
+            // An answer has the length of the challenge, whoever chose it: eight attempts must fit into it.
+            Want::Tx(WantedTx::Checkpoint { .. }) => {
+                base.min(u64::from(channel.fixed.challenge_duration).saturating_mul(1_000) / 8)
+            }
+            Want::Message(_) | Want::Deposit | Want::Tx(_) => base
+                .saturating_mul(1 << (*attempts).min(16))
+                .min(self.config.resend_max_ms.max(base)),
+        };
+        *attempts = attempts.saturating_add(1);
+        self.outbox.set(wish.clone(), now.after_ms(pause.max(1)));
         match &wish.want {
             Want::Message(key) => {
                 let bytes = outbox::message(channel, *key)?.encode();
@@ -575,8 +584,13 @@ fn notice_of(state: &NodeState, event: &Event) -> Option<Notice> {
             (all == channel.fixed.participants.len())
                 .then_some(Notice::Supported { channel: channel.id, turn })
         }
-        Event::TxWanted { channel, tx: crate::event::WantedTx::Checkpoint { turn } } => {
+        Event::TxWanted { channel, tx: WantedTx::Checkpoint { turn } } => {
             Some(Notice::StaleChallenge { channel: *channel, turn: *turn })
+        }
+        Event::UpdateDropped { channel, id } => {
+            let known = state.channel(*channel)?;
+            let ours = known.updates.front().is_some_and(|u| u.payer == known.me);
+            ours.then_some(Notice::UpdateDropped { channel: *channel, id: id.0 })
         }
         Event::RecoveryEntered { .. } => Some(Notice::RecoveryEntered),
         Event::RecoveryEnded => Some(Notice::RecoveryEnded),
@@ -588,7 +602,6 @@ fn notice_of(state: &NodeState, event: &Event) -> Option<Notice> {
         | Event::BlocksReverted { .. }
         | Event::MessageAcked { .. }
         | Event::UpdateWanted { .. }
-        | Event::UpdateDropped { .. }
         | Event::ChannelWitnessed { .. } => None,
     }
 }

@@ -2,12 +2,12 @@
 
 use alloc::format;
 
-use crate::channel::Phase;
-use crate::config::Config;
+use crate::channel::{Channel, Phase, balance_in};
+use crate::config::{Config, Policy};
 use crate::effect::Refusal;
 use crate::event::Terms;
 use crate::machine::NodeState;
-use crate::types::Address;
+use crate::types::{Address, Timestamp, TurnNum};
 
 /// Whether we take part in a channel on these terms, proposed by `peer`.
 ///
@@ -16,6 +16,7 @@ use crate::types::Address;
 pub fn check_proposal(
     state: &NodeState,
     config: &Config,
+    now: Timestamp,
     terms: &Terms,
     me: Address,
     peer: Address,
@@ -37,7 +38,58 @@ pub fn check_proposal(
             terms.deposits[1], policy.our_deposit_max
         ));
     }
+    if !terms.deposits[1].is_zero() && terms.deposits[0] < policy.peer_deposit_min {
+        return no(format!(
+            "the proposer's deposit of {} is less than {}",
+            terms.deposits[0], policy.peer_deposit_min
+        ));
+    }
+    check_exposure(state, policy, terms, peer)?;
+    let limit = policy.failed_proposals_per_day_max;
+    if failed_proposals(state, now, peer) >= limit {
+        return Err(Refusal::Limit { what: "failed proposals of this peer in a day", limit });
+    }
     check_terms(state, config, terms, peer)
+}
+
+/// What our deposits would lock in channels that peers asked for, this one included.
+fn check_exposure(
+    state: &NodeState,
+    policy: &Policy,
+    terms: &Terms,
+    peer: Address,
+) -> Result<(), Refusal> {
+    let asked_for = |c: &&Channel| c.phase != Phase::Finished && !c.is_leader();
+    let (mut with_peer, mut with_all) = (terms.deposits[1], terms.deposits[1]);
+    for channel in state.channels().filter(asked_for).filter(|c| c.asset == terms.asset) {
+        let ours = balance_in(&channel.opening, channel.my_index());
+        with_all = with_all.saturating_add(ours);
+        if channel.peer == peer {
+            with_peer = with_peer.saturating_add(ours);
+        }
+    }
+    let limits = [
+        ("with this peer", with_peer, policy.exposure_per_peer_max),
+        ("with all peers", with_all, policy.exposure_max),
+    ];
+    match limits.into_iter().find(|(_, exposure, max)| exposure > max) {
+        Some((what, exposure, max)) => Err(Refusal::Policy(format!(
+            "our deposits of {exposure} in unfinished channels {what} would exceed {max}"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Channels that `peer` asked for and that ended without a deposit of ours, in the last day.
+fn failed_proposals(state: &NodeState, now: Timestamp, peer: Address) -> u64 {
+    const DAY_MS: u64 = 24 * 3_600 * 1_000;
+    let failed = |c: &&Channel| {
+        c.peer == peer && !c.is_leader() && c.phase == Phase::Finished && c.deposit.is_none()
+    };
+    let recent = |c: &&Channel| {
+        c.supported_turn() <= Some(TurnNum::PREFUND) && now.since_ms(c.progress_at) < DAY_MS
+    };
+    state.channels().filter(failed).filter(recent).count() as u64
 }
 
 /// What holds for channels that our own user asks for as well.
@@ -88,10 +140,12 @@ pub fn check_terms(
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
     use crate::channel::testkit::*;
     use crate::event::{Event, ObjectiveId, ObjectiveKind, Origin};
-    use crate::types::{Amount, Timestamp};
+    use crate::types::Amount;
 
     type Change = fn(&mut Config, &mut Terms);
 
@@ -99,17 +153,30 @@ mod tests {
         let (mut config, mut terms) = (Config::default(), terms());
         config.policy.our_deposit_max = wei(10);
         change(&mut config, &mut terms);
-        check_proposal(state, &config, &terms, bob().address(), alice().address())
+        check_at(state, Timestamp(0), config, terms)
+    }
+
+    fn check_at(
+        state: &NodeState,
+        now: Timestamp,
+        config: Config,
+        terms: Terms,
+    ) -> Result<(), Refusal> {
+        check_proposal(state, &config, now, &terms, bob().address(), alice().address())
     }
 
     /// Goal: each rule at its limit and one beyond.
     #[test]
     fn every_rule_holds_exactly_up_to_its_limit() {
-        let rows: [(&str, Change, bool); 19] = [
+        let rows: [(&str, Change, bool); 23] = [
             ("the default", |_, _| (), true),
             ("our deposit at the limit", |_, t| t.deposits = [wei(1), wei(10)], true),
             ("our deposit one beyond", |_, t| t.deposits = [wei(1), wei(11)], false),
             ("their deposit of any size", |_, t| t.deposits[0] = Amount::ether(1 << 40), true),
+            ("their deposit at the least", |_, t| t.deposits[0] = wei(1), true),
+            ("no deposit of theirs", |_, t| t.deposits[0] = wei(0), false),
+            ("as much as may be locked", |c, _| c.policy.exposure_per_peer_max = wei(10), true),
+            ("one more than may be locked", |c, _| c.policy.exposure_max = wei(9), false),
             ("nothing of ours", |_, t| t.deposits[1] = wei(0), true),
             ("nothing at all", |_, t| t.deposits = [wei(0); 2], false),
             (
@@ -167,6 +234,42 @@ mod tests {
             assert_eq!(check(&busy(2), change), Ok(()));
             assert_eq!(check(&busy(3), change), Err(Refusal::Limit { what, limit: 3 }));
         }
+    }
+
+    /// Goal: what is locked in channels that peers asked for counts, until they are finished.
+    #[test]
+    fn exposure_is_limited_for_a_peer_and_for_all() {
+        let by_peer: Change = |c, _| c.policy.exposure_per_peer_max = wei(30);
+        let by_all: Change = |c, _| c.policy.exposure_max = wei(30);
+        for change in [by_peer, by_all] {
+            assert_eq!(check(&busy(2), change), Ok(()));
+            assert!(matches!(check(&busy(3), change), Err(Refusal::Policy(_))));
+            assert_eq!(check(&failed(3), change), Ok(()));
+        }
+    }
+
+    /// `busy`, and then every channel was given up.
+    fn failed(channels: u64) -> NodeState {
+        let mut state = busy(channels);
+        let ids: Vec<_> = state.objectives().keys().copied().collect();
+        for id in ids {
+            let reason = crate::event::RejectReason::TimedOut;
+            state.apply(Timestamp(1), Event::ObjectiveRejected { id, reason });
+        }
+        state
+    }
+
+    #[test]
+    fn failed_proposals_are_limited_for_a_day() {
+        let mut config = Config::default();
+        config.policy.failed_proposals_per_day_max = 3;
+        let day = 24 * 3_600 * 1_000;
+        let refused =
+            |count, at| check_at(&failed(count), Timestamp(at), config.clone(), terms()).is_err();
+        assert!(!refused(2, 5));
+        assert!(refused(3, 5));
+        assert!(refused(3, day - 1));
+        assert!(!refused(3, day));
     }
 
     #[test]

@@ -257,11 +257,14 @@ impl NodeState {
 
     fn on_chain_changed(&mut self, at: Timestamp, changed: Vec<ChannelId>) -> Vec<ChannelId> {
         for id in &changed {
-            let held = self.chain.confirmed(*id).held;
+            let (head, confirmed) = (self.chain.at_head(*id), self.chain.confirmed(*id));
             if let Some(channel) = self.channels.get_mut(id) {
-                channel.progress_at = at;
+                let reached = [channel.milestone(head), channel.milestone(confirmed)];
+                if core::mem::replace(&mut channel.reached, reached) != reached {
+                    channel.progress_at = at;
+                }
                 // What a deep reorg took back is on chain again, and confirmed.
-                channel.frozen &= held < channel.total();
+                channel.frozen &= confirmed.held < channel.total();
             }
         }
         changed

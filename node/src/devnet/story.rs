@@ -71,6 +71,9 @@ fn in_words(notice: &Notice) -> Option<String> {
             format!("channel {}: the chain decides from here", id.channel.short())
         }
         Notice::Rejected(id, reason) => format!("gave up {id}: {reason:?}"),
+        Notice::UpdateDropped { channel, id } => {
+            format!("channel {} ended before payment {id} was made", channel.short())
+        }
         Notice::StaleChallenge { channel, turn } => format!(
             "channel {} was challenged with an old state; answering with turn {turn}",
             channel.short()

@@ -188,6 +188,9 @@ impl Names {
             Notice::Supported { turn, .. } => {
                 format!("for {who} turn {turn} is supported by everybody")
             }
+            Notice::UpdateDropped { id, .. } => {
+                format!("{who}'s user hears: the channel ended before payment {id} was made")
+            }
             Notice::StaleChallenge { turn, .. } => {
                 format!("{who} notices a challenge with the old turn {turn}")
             }

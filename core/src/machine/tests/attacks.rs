@@ -172,6 +172,42 @@ fn only_stale_challenges_are_answered() {
     }
 }
 
+/// Goal: an answer is submitted again within the challenge, as often as at first.
+#[test]
+fn an_answer_that_is_not_mined_comes_again_without_longer_pauses() {
+    let mut world = World::open();
+    world.command(ALICE, Command::Pay { channel: channel_id(), amount: wei(3) }).unwrap();
+    let old = by_both(state(1, [10, 10]));
+    let challenger_sig = alice().sign(crate::nitro::sign::challenge_hash(old.hash()));
+    let candidate = Claim::from(&old);
+    (world.mined, world.cut[ALICE]) = ([false; 2], true);
+    world.submit(ALICE, Call::Challenge { proof: vec![], candidate, challenger_sig });
+    world.mine(1);
+    world.pass(60);
+    let answers = world.submitted(BOB).filter(|c| matches!(c, Call::Checkpoint { .. })).count();
+    assert_eq!(answers, 1 + 60 / 15);
+}
+
+/// Goal: dust from a stranger does not keep our deposit in a channel that the peer does not fund.
+#[test]
+fn dust_is_no_progress() {
+    let mut world = World::new();
+    world.mined[BOB] = false;
+    world.command(ALICE, Command::Open(terms())).unwrap();
+    for _ in 0..20 {
+        let (asset, channel) = (crate::types::Address::ZERO, channel_id());
+        let expected_held = world.chain.held(asset, channel);
+        if expected_held >= wei(10) {
+            world.submit(
+                BOB,
+                Call::Deposit { asset, channel, expected_held, amount: Amount::wei(1) },
+            );
+        }
+        world.mine(1);
+    }
+    assert!(world.channel(ALICE).phase >= Phase::Disputed, "{:?}", world.channel(ALICE).phase);
+}
+
 /// Goal: a state that the peer kept from us and put on record is read out of its transaction, and we close by it.
 /// Method: the endpoint shows the calldata at once, or some blocks later.
 #[test]

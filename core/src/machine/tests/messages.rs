@@ -6,12 +6,13 @@ use alloc::vec::Vec;
 use crate::channel::Phase;
 use crate::channel::testkit::*;
 use crate::config::Config;
-use crate::effect::Effect;
-use crate::event::{MessageKey, ObjectiveId, ObjectiveKind, Terms, UpdateId};
+use crate::effect::{Effect, Notice};
+use crate::event::{MessageKey, ObjectiveId, ObjectiveKind, RejectReason, Terms, UpdateId};
 use crate::input::{Command, Message, Verified};
-use crate::machine::node::Handled;
+use crate::machine::node::{Handled, Start};
 use crate::machine::testkit::*;
 use crate::nitro::{SignedState, State};
+use crate::objective::Status;
 use crate::types::{Address, ChannelId};
 use crate::wire::Wire;
 
@@ -193,6 +194,45 @@ fn a_prefund_of_a_channel_that_was_dropped_is_answered_with_a_rejection() {
     assert_eq!(world.channel(BOB).phase, Phase::Finished);
     let handled = world.hear(BOB, Message::State(signed(state(0, [10, 10]), &[alice()])));
     assert_eq!(sent(&handled), [Wire::Rejected { objective: id_of(ObjectiveKind::DirectFund) }]);
+}
+
+/// Goal: whoever proposes what we do not allow hears so at once; in recovery the proposal may come again.
+#[test]
+fn a_proposal_that_the_policy_refuses_is_answered_with_a_rejection() {
+    let mut config = Config::default();
+    config.policy.our_deposit_max = wei(1);
+    let mut world = World::with(config);
+    world.command(ALICE, Command::Open(terms())).unwrap();
+    let status = world.objective(ALICE, ObjectiveKind::DirectFund).map(|o| o.status.clone());
+    assert_eq!(status, Some(Status::Rejected(RejectReason::ByPeer)));
+    assert_eq!(refused(&world, BOB, "policy"), 1);
+
+    let mut world = World::new();
+    world.restart(BOB, Start::Restored);
+    let handled = world.hear(BOB, Message::State(signed(state(0, [10, 10]), &[alice()])));
+    assert_eq!(sent(&handled), []);
+}
+
+/// Goal: a payment that was accepted and cannot be made any more is told to its user.
+#[test]
+fn a_payment_overtaken_by_the_end_is_told_to_its_user() {
+    for end in
+        [Command::Close { channel: channel_id() }, Command::ForceClose { channel: channel_id() }]
+    {
+        let mut world = World::open();
+        world.cut[BOB] = true;
+        world.command_alone(BOB, Command::Pay { channel: channel_id(), amount: wei(1) }).unwrap();
+        world.cut[BOB] = false;
+        world.command(ALICE, end.clone()).unwrap();
+        world.mine(100);
+        let dropped = Notice::UpdateDropped { channel: channel_id(), id: 1 };
+        let told = |who: usize| {
+            world.released[who].iter().filter(|e| **e == Effect::Notify(dropped.clone())).count()
+        };
+        assert_eq!([told(ALICE), told(BOB)], [0, 1], "{end:?}");
+        assert_eq!(world.channel(BOB).phase, Phase::Finished, "{end:?}");
+        assert!(world.channel(BOB).updates.is_empty());
+    }
 }
 
 #[test]
