@@ -14,6 +14,7 @@ use fairway_core::types::{Amount, ChannelId, TurnNum};
 
 use super::run::{Ids, Released, Run, released};
 use super::shares::Shares;
+use super::view::Views;
 use super::{Invariant, Violation};
 use crate::observe::{Observed, PartyId};
 
@@ -43,7 +44,12 @@ impl Invariant for NoEquivocation {
         "an honest key never releases signatures on two different states of one channel and turn"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         for item in released(&self.run, seen) {
             let Some((channel, before)) = self.book.other(&item) else { continue };
             let (by, turn) = (item.by, item.state.turn);
@@ -121,7 +127,12 @@ impl Invariant for OneFinalState {
         "an honest key releases at most one final state of a channel"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         for item in released(&self.run, seen).filter(|item| item.state.is_final) {
             let channel = self.ids.of(&item.state.fixed);
             let first = self.finals.entry((item.by, channel));
@@ -195,7 +206,12 @@ impl Invariant for NoForgottenSigning {
         "a node whose disk lost signatures signs no other state for a channel and turn that it had released"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
             Observed::Restarted { node, may_have_forgotten, .. } => {
                 self.forgetful[node.0] |= *may_have_forgotten;

@@ -31,7 +31,7 @@ use self::workload::Workload;
 use crate::byzantine::{self, Cabal};
 use crate::chance::{Chance, Site};
 use crate::disk::Disk;
-use crate::invariant::{self, Invariant, Setting, Violation};
+use crate::invariant::{self, Setting, Violation, Watch};
 use crate::observe::{Observed, PartyId, PartyInfo};
 use crate::scenario::FaultKind;
 use crate::scenario::Plan;
@@ -160,7 +160,7 @@ pub struct World {
     pub goals: Goals,
     options: Options,
     setting: Setting,
-    invariants: Vec<Box<dyn Invariant + Send>>,
+    watch: Watch,
     workload: Workload,
     timers: BTreeMap<(u64, u64), Timer>,
     sequence: u64,
@@ -225,7 +225,7 @@ impl World {
             steps_of: vec![0; parties.len()],
             fired: IndexMap::new(),
             goals: Goals::new(&plan.goals),
-            invariants: watching(&setting, &options.ignore),
+            watch: watching(&setting, &options.ignore),
             setting,
             options,
             workload: Workload::new(&plan, &mut chance),
@@ -356,12 +356,12 @@ impl World {
     /// Shows one observation to everything that watches.
     pub(crate) fn observe(&mut self, seen: &Observed<'_>) {
         self.goals.observe(seen);
-        watch(
+        show(
             self.now,
             seen,
             &mut self.trace,
             self.recorder.as_mut(),
-            &mut self.invariants,
+            &mut self.watch,
             &mut self.violation,
         );
         self.note_violation();
@@ -404,9 +404,9 @@ impl World {
 
     /// Tells everybody about a block or a reorg: watchers at once, nodes through their endpoints, adversaries too.
     pub(crate) fn after_block(&mut self, replaced: u64) {
-        let World { now, trace, recorder, invariants, violation, chain, .. } = self;
+        let World { now, trace, recorder, watch, violation, chain, .. } = self;
         let seen = Observed::Block { chain, replaced };
-        watch(*now, &seen, trace, recorder.as_mut(), invariants, violation);
+        show(*now, &seen, trace, recorder.as_mut(), watch, violation);
         self.note_violation();
         let number = self.chain.head().number;
         for i in 0..self.parties.len() {
@@ -482,12 +482,12 @@ impl Sites {
 }
 
 /// Shows one observation to trace, recorder and invariants; the first violation is kept.
-fn watch(
+fn show(
     now: u64,
     seen: &Observed<'_>,
     trace: &mut Trace,
     recorder: Option<&mut Recorder>,
-    invariants: &mut [Box<dyn Invariant + Send>],
+    watch: &mut Watch,
     violation: &mut Option<Violation>,
 ) {
     trace.observe(now, seen);
@@ -497,12 +497,9 @@ fn watch(
     if violation.is_some() {
         return;
     }
-    for invariant in invariants {
-        // Not `.err()`: a violation is large, and nearly every look finds none.
-        if let Err(found) = invariant.observe(now, seen) {
-            *violation = Some(found);
-            return;
-        }
+    // Not `.err()`: a violation is large, and nearly every look finds none.
+    if let Err(found) = watch.observe(now, seen) {
+        *violation = Some(found);
     }
 }
 
@@ -549,10 +546,10 @@ fn make_party(plan: &Plan, index: usize, crypto: Crypto, pins: impl Fn(Address) 
 }
 
 /// The invariants that watch this run.
-fn watching(setting: &Setting, ignore: &[String]) -> Vec<Box<dyn Invariant + Send>> {
+fn watching(setting: &Setting, ignore: &[String]) -> Watch {
     let mut all = invariant::all(setting);
     all.retain(|i| !ignore.iter().any(|name| name == i.name()));
-    all
+    Watch::new(setting, all)
 }
 
 fn coalition(parties: &[Party]) -> Cabal {
