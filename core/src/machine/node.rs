@@ -337,14 +337,17 @@ impl Node {
             handled.answers.extend(peer.map(|p| Effect::Connect { peer: *p }));
         }
         let reverts = matches!(event, Event::BlocksReverted { .. });
+        // Only a reorg freezes, and looking at every channel for every event adds up.
         let frozen = |state: &NodeState| -> BTreeSet<ChannelId> {
-            state.channels().filter(|c| reverts && c.frozen).map(|c| c.id).collect()
+            state.channels().filter(|c| c.frozen).map(|c| c.id).collect()
         };
-        let frozen_before = frozen(&self.state);
+        let frozen_before = reverts.then(|| frozen(&self.state));
         let touched = self.state.apply(now, event.clone());
         handled.events.push(event);
-        for channel in frozen(&self.state).difference(&frozen_before).copied() {
-            handled.answers.push(Effect::Notify(Notice::DeepReorg { channel }));
+        if let Some(before) = frozen_before {
+            for channel in frozen(&self.state).difference(&before).copied() {
+                handled.answers.push(Effect::Notify(Notice::DeepReorg { channel }));
+            }
         }
         if before.is_none() && self.state.recovery().is_some() {
             self.forget_witnesses(now);
@@ -447,10 +450,10 @@ impl Node {
             | WaitingFor::Holdings
             | WaitingFor::Nothing => None,
         };
-        self.timers.remove(&id);
         // A moment that has passed was taken into account by the crank that now waits; set again it would wake us at once, for ever.
-        if let (true, Some(at)) = (live, at.filter(|at| *at > now)) {
-            self.timers.set(id, at);
+        match at.filter(|at| live && *at > now) {
+            Some(at) => self.timers.set(id, at),
+            None => self.timers.remove(&id),
         }
     }
 
