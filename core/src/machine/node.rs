@@ -303,17 +303,18 @@ impl Node {
             let count = self.session.suspects.get(&hash).copied().unwrap_or(0);
             self.session.suspects = BTreeMap::from([(hash, count + 1)]);
         }
+        let mut touched = BTreeSet::new();
         for channel in decision.witnessed {
             self.session.witnessed.insert(channel);
             self.session.ask.remove(&channel);
-            self.active.insert(channel);
+            touched.insert(channel);
         }
-        let mut touched = BTreeSet::new();
         for event in decision.events {
             touched.extend(self.record(now, event, handled));
         }
         handled.answers.extend(decision.answers);
-        touched.extend(self.active.iter().copied().filter(|c| self.session.witnessed.contains(c)));
+        // What nothing was recorded about waits as before: a flowchart reads the channel, the chain and the clock, and those are
+        // looked at where blocks come in and where a timer is due. Looking at all for each input is quadratic in channels.
         for channel in touched {
             self.crank(now, channel, handled);
         }
@@ -441,13 +442,13 @@ impl Node {
             | WaitingFor::MyTurnToFund
             | WaitingFor::CompleteFunding
             | WaitingFor::CompletePostfund
-            | WaitingFor::Finalization => {
+            | WaitingFor::Finalization
+            | WaitingFor::Holdings => {
                 let since = channel.progress_at.max(self.session.started);
                 Some(since.after_ms(self.config.silence_ms))
             }
             WaitingFor::ChallengeMined
             | WaitingFor::ChallengeEnd
-            | WaitingFor::Holdings
             | WaitingFor::Nothing => None,
         };
         // A moment that has passed was taken into account by the crank that now waits; set again it would wake us at once, for ever.
