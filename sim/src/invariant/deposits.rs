@@ -121,18 +121,15 @@ impl Invariant for DepositsAreSafe {
         seen: &Observed<'_>,
         views: &Views,
     ) -> Result<(), Violation> {
-        match seen {
-            Observed::Block { chain, replaced } => {
-                let new = chain.canonical().iter().rev().take(1 + *replaced as usize);
-                let deposits = new.flat_map(|block| &block.logs).filter_map(|l| match &l.log {
-                    Log::Deposited { channel, .. } => Some(*channel),
-                    _ => None,
-                });
-                for channel in deposits.collect::<BTreeSet<_>>() {
-                    self.mined(views, chain, channel)?;
-                }
+        if let Observed::Block { chain, replaced } = seen {
+            let new = chain.canonical().iter().rev().take(1 + *replaced as usize);
+            let deposits = new.flat_map(|block| &block.logs).filter_map(|l| match &l.log {
+                Log::Deposited { channel, .. } => Some(*channel),
+                _ => None,
+            });
+            for channel in deposits.collect::<BTreeSet<_>>() {
+                self.mined(views, chain, channel)?;
             }
-            _ => {}
         }
         Ok(())
     }

@@ -137,14 +137,11 @@ impl Invariant for SignedStatesAreValid {
         seen: &Observed<'_>,
         _views: &Views,
     ) -> Result<(), Violation> {
-        match seen {
-            Observed::Sent { .. } => {
-                let run = Arc::clone(&self.run);
-                for item in released(&run, seen) {
-                    self.check_signature(&item)?;
-                }
+        if let Observed::Sent { .. } = seen {
+            let run = Arc::clone(&self.run);
+            for item in released(&run, seen) {
+                self.check_signature(&item)?;
             }
-            _ => {}
         }
         Ok(())
     }

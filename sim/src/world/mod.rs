@@ -13,7 +13,8 @@ pub mod network;
 pub mod party;
 pub mod workload;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use fairway_core::event::Pins;
 use fairway_core::input::Input;
@@ -114,6 +115,33 @@ pub(crate) enum Timer {
     End,
 }
 
+/// A timer with its moment. At one moment, the one that was set first comes first.
+struct Due {
+    at: u64,
+    sequence: u64,
+    timer: Timer,
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Due) -> Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Due) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Due) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Due {}
+
 /// The end of a fault that lasts.
 #[derive(Clone, Debug)]
 pub(crate) enum Lift {
@@ -162,7 +190,7 @@ pub struct World {
     setting: Setting,
     watch: Watch,
     workload: Workload,
-    timers: BTreeMap<(u64, u64), Timer>,
+    timers: BinaryHeap<Reverse<Due>>,
     sequence: u64,
     acts: VecDeque<Act>,
     /// Triggers whose event was appended and that strike at a later step of the same party: fault, party, side.
@@ -229,7 +257,7 @@ impl World {
             setting,
             options,
             workload: Workload::new(&plan, &mut chance),
-            timers: BTreeMap::new(),
+            timers: BinaryHeap::new(),
             sequence: 0,
             acts: VecDeque::new(),
             armed: Vec::new(),
@@ -287,7 +315,7 @@ impl World {
 
     pub(crate) fn at(&mut self, at: u64, timer: Timer) {
         self.sequence += 1;
-        self.timers.insert((at, self.sequence), timer);
+        self.timers.push(Reverse(Due { at, sequence: self.sequence, timer }));
     }
 
     pub(crate) fn after(&mut self, delay: u64, timer: Timer) {
@@ -296,15 +324,15 @@ impl World {
 
     /// When the world wants to be called next.
     pub fn next_timer(&self) -> Option<u64> {
-        self.timers.first_key_value().map(|((at, _), _)| *at)
+        self.timers.peek().map(|Reverse(due)| due.at)
     }
 
     /// Lets everything happen that is due at `now`.
     pub fn fire(&mut self, now: u64) {
         self.now = self.now.max(now);
         while !self.is_over() && self.next_timer().is_some_and(|at| at <= now) {
-            if let Some((_, timer)) = self.timers.pop_first() {
-                self.fire_one(timer);
+            if let Some(Reverse(due)) = self.timers.pop() {
+                self.fire_one(due.timer);
             }
         }
     }

@@ -107,14 +107,17 @@ impl PartyClock {
 }
 
 impl Party {
-    /// Opens its node over its disk, as a process start does.
+    /// Opens its node over its disk, as a process start does, and says what its log holds.
     ///
     /// # Errors
     /// The node refuses to start; the operator would have to act.
-    pub fn open(&self, now_ns: u64) -> Result<Driver, OpenError> {
+    pub fn open(&self, now_ns: u64) -> Result<(Driver, Vec<(Timestamp, Event)>), OpenError> {
         let files = self.disk.read_all();
-        let (key, config) = (self.key.clone(), self.config.clone());
-        Driver::open(&files, self.pins, key, config, Start::Normal, self.clock.read(now_ns))
+        let opened = log::open(&files)?;
+        let log = driver::recorded(&opened)?;
+        let (key, config, now) = (self.key.clone(), self.config.clone(), self.clock.read(now_ns));
+        let driver = Driver::over(opened, self.pins, key, config, Start::Normal, now)?;
+        Ok((driver, log))
     }
 
     /// All events on its disk as it is; nothing when it does not open.
