@@ -447,9 +447,7 @@ impl Node {
                 let since = channel.progress_at.max(self.session.started);
                 Some(since.after_ms(self.config.silence_ms))
             }
-            WaitingFor::ChallengeMined
-            | WaitingFor::ChallengeEnd
-            | WaitingFor::Nothing => None,
+            WaitingFor::ChallengeMined | WaitingFor::ChallengeEnd | WaitingFor::Nothing => None,
         };
         // A moment that has passed was taken into account by the crank that now waits; set again it would wake us at once, for ever.
         match at.filter(|at| live && *at > now) {
