@@ -78,21 +78,25 @@ impl PartyClock {
 
     /// What it shows at a virtual time.
     pub fn read(&self, now_ns: u64) -> Timestamp {
+        if self.is_right() {
+            return Timestamp(EPOCH_MS + now_ns / 1_000_000);
+        }
         let seen = match self.frozen {
             Some((since, until)) if now_ns < until => since,
             Some(_) | None => now_ns,
         };
-        let ppm = i128::from(self.plan.drift_ppm.0);
-        let drift = if ppm == 0 { 0 } else { i128::from(seen) * ppm / 1_000_000 };
+        let drift = i128::from(seen) * i128::from(self.plan.drift_ppm.0) / 1_000_000;
         let jump = self.plan.step.filter(|s| s.at.0 <= seen).map_or(0, |s| s.by.0);
         let ns = i128::from(seen) + drift + i128::from(self.plan.skew.0 + jump + self.stepped);
-        // Every step of a driver reads the clock, and dividing 128 bits costs as much as the rest of it.
-        let since_epoch = match i64::try_from(ns) {
-            Ok(ns) => i128::from(ns.div_euclid(1_000_000)),
-            Err(_) => ns.div_euclid(1_000_000),
-        };
-        let ms = i128::from(EPOCH_MS) + since_epoch;
+        let ms = i128::from(EPOCH_MS) + ns.div_euclid(1_000_000);
         Timestamp(u64::try_from(ms.max(0)).unwrap_or(u64::MAX))
+    }
+
+    /// Whether nothing is wrong with it. Every step of a driver reads the clock, and dividing 128 bits costs as much as the rest.
+    fn is_right(&self) -> bool {
+        let PlannedClock { skew, drift_ppm, step } = &self.plan;
+        let planned = skew.0 == 0 && drift_ppm.0 == 0 && step.is_none();
+        planned && self.stepped == 0 && self.frozen.is_none()
     }
 
     /// A jump.
