@@ -61,3 +61,63 @@ impl Watch {
         (looking, found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{ALICE, blocks, setting};
+    use super::*;
+    use fairway_core::types::Lsn;
+
+    /// Finds something wrong at its n-th event, and checks that the views end right before each.
+    struct Finds {
+        name: &'static str,
+        at: u64,
+        events: u64,
+    }
+
+    impl Invariant for Finds {
+        fn name(&self) -> &'static str {
+            self.name
+        }
+
+        fn catalogue(&self) -> &'static [&'static str] {
+            &[]
+        }
+
+        fn statement(&self) -> &'static str {
+            "a stub"
+        }
+
+        fn event(&mut self, node: PartyId, event: &Event, views: &Views) -> Result<(), Violation> {
+            let Event::BlockAdded { block, .. } = event else { unreachable!("blocks alone") };
+            let before = views.of(node).head.map(|head| head.number.0 + 1);
+            assert_eq!(before.unwrap_or(0), block.number.0, "the views end before the event");
+            self.events += 1;
+            if self.events < self.at {
+                return Ok(());
+            }
+            Err(Violation::safety(self.name, node, None, format!("event {}", self.events)))
+        }
+    }
+
+    /// The invariant that is named, and at which event, when these find something in a batch of four.
+    fn named(finds: [(&'static str, u64); 2]) -> Option<(String, String)> {
+        let finds = finds.map(|(name, at)| -> Box<dyn Invariant + Send> {
+            Box::new(Finds { name, at, events: 0 })
+        });
+        let mut watch = Watch::new(&setting(), finds.into());
+        let events: Vec<_> = blocks(0..=3).into_iter().map(|e| (Timestamp(0), e)).collect();
+        let seen = Observed::Appended { node: ALICE, first: Lsn(1), events: &events };
+        watch.observe(0, &seen).err().map(|violation| (violation.invariant, violation.what))
+    }
+
+    #[test]
+    fn the_first_of_the_list_is_named_even_if_another_finds_something_at_an_earlier_event() {
+        let first = Some(("first".to_string(), "event 3".to_string()));
+        assert_eq!(named([("first", 3), ("second", 1)]), first);
+        assert_eq!(named([("first", 3), ("second", 4)]), first);
+        let second = Some(("second".to_string(), "event 2".to_string()));
+        assert_eq!(named([("first", 9), ("second", 2)]), second);
+        assert_eq!(named([("first", 9), ("second", 9)]), None);
+    }
+}
