@@ -138,7 +138,21 @@ impl Driver {
         start: Start,
         now: Timestamp,
     ) -> Result<Driver, OpenError> {
-        let opened = log::open(files)?;
+        Driver::over(log::open(files)?, pins, key, config, start, now)
+    }
+
+    /// [`Driver::open`] for a caller that has read the log already, and reads more in it than the node does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn over(
+        opened: log::Opened<'_>,
+        pins: Pins,
+        key: SecretKey,
+        config: Config,
+        start: Start,
+        now: Timestamp,
+    ) -> Result<Driver, OpenError> {
         let (state, last_at) = replay(&opened)?;
         let clock = Clock { raw: now, ours: now.max(last_at) };
         let doubted = opened.doubt.is_some();

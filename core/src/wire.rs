@@ -110,7 +110,7 @@ pub enum DecodeError {
 impl Wire {
     /// The message's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        match postcard::to_allocvec(self) {
+        match postcard::to_extend(self, Vec::with_capacity(USUAL_BYTES)) {
             Ok(bytes) => bytes,
             Err(error) => panic!("{} does not serialize: {error}", self.name()),
         }
@@ -126,13 +126,18 @@ impl Wire {
         }
         let (wire, rest) =
             postcard::take_from_bytes::<Wire>(bytes).map_err(|_| DecodeError::Malformed)?;
-        if !rest.is_empty() || wire.encode() != bytes {
+        if !rest.is_empty() || !wire.encodes_to(bytes) {
             return Err(DecodeError::NotCanonical);
         }
         if wire.claims().any(|c| !c.sigs.is_sorted_by(|a, b| a.0 < b.0)) {
             return Err(DecodeError::SignatureOrder);
         }
         Ok(wire)
+    }
+
+    /// Whether [`Wire::encode`] gives these bytes, without making them.
+    fn encodes_to(&self, bytes: &[u8]) -> bool {
+        postcard::serialize_with_flavor(self, Expected { rest: bytes }) == Ok(Left(0))
     }
 
     /// Every state that the message shows.
@@ -162,6 +167,35 @@ impl Wire {
         }
     }
 }
+
+/// Takes an encoding and compares it with what is expected; the first byte that differs ends it.
+struct Expected<'a> {
+    rest: &'a [u8],
+}
+
+/// How many of the expected bytes an encoding did not reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Left(usize);
+
+impl postcard::ser_flavors::Flavor for Expected<'_> {
+    type Output = Left;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.rest = self.rest.strip_prefix(bytes).ok_or(postcard::Error::SerializeBufferFull)?;
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Left> {
+        Ok(Left(self.rest.len()))
+    }
+}
+
+/// A state with one signature and a simple outcome is about this long; most other messages are shorter.
+const USUAL_BYTES: usize = 512;
 
 #[cfg(test)]
 mod tests {

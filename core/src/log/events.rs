@@ -33,6 +33,7 @@ impl Payload {
     pub fn push(&mut self, at: Timestamp, event: &Event) {
         if self.count == 0 {
             (self.first_at, self.last_at) = (at, at);
+            self.bytes.reserve(USUAL_BYTES);
         }
         assert!(at >= self.last_at, "time went back from {:?} to {at:?}", self.last_at);
         let record = (at.since_ms(self.last_at), event);
@@ -66,6 +67,9 @@ impl Payload {
         (taken.first_at, taken.count, taken.bytes)
     }
 }
+
+/// Most batches hold a signed state and a few small facts.
+const USUAL_BYTES: usize = 1024;
 
 /// The events of one batch with their times.
 ///

@@ -176,11 +176,20 @@ pub enum Flaw {
 /// # Panics
 /// When the batch is empty or its payload exceeds [`BATCH_BYTES_MAX`]: the driver's own bug.
 pub fn encode(batch: &Batch, prev: ChainHash) -> (Vec<u8>, ChainHash) {
+    let (mut bytes, chain) = encode_mirror(batch, prev);
+    bytes.drain(..PREAMBLE_BYTES);
+    (bytes, chain)
+}
+
+/// As [`encode`], behind the chain hash before it: a mirror, or the start of a segment. It is one slice that is hashed, as in
+/// [`read`].
+pub(super) fn encode_mirror(batch: &Batch, prev: ChainHash) -> (Vec<u8>, ChainHash) {
     assert!(batch.count > 0, "a batch has at least one event");
     let length = batch.payload.len();
     assert!(length <= BATCH_BYTES_MAX, "payload of {length} bytes exceeds {BATCH_BYTES_MAX}");
 
-    let mut bytes = Vec::with_capacity(length + FRAME_OVERHEAD_BYTES);
+    let mut bytes = Vec::with_capacity(PREAMBLE_BYTES + length + FRAME_OVERHEAD_BYTES);
+    bytes.extend_from_slice(&prev.0);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     bytes.extend_from_slice(&[0; 2]);
@@ -189,10 +198,10 @@ pub fn encode(batch: &Batch, prev: ChainHash) -> (Vec<u8>, ChainHash) {
     bytes.extend_from_slice(&batch.first.0.to_le_bytes());
     bytes.extend_from_slice(&batch.time.0.to_le_bytes());
     bytes.extend_from_slice(&prev.binding());
-    let check = check(&bytes);
-    bytes.extend_from_slice(&check);
+    let seal = check(&bytes[PREAMBLE_BYTES..]);
+    bytes.extend_from_slice(&seal);
     bytes.extend_from_slice(&batch.payload);
-    let chain = chain(&prev, &bytes);
+    let chain = ChainHash(*blake3::hash(&bytes).as_bytes());
     bytes.extend_from_slice(&chain.0);
     (bytes, chain)
 }

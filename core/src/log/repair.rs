@@ -9,7 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::file::{Change, FileName, FileRepair, FileWrite, Slot};
-use super::frame::{Flaw, encode};
+use super::frame::{Flaw, PREAMBLE_BYTES, encode_mirror};
 use super::open::{Doubt, Ending, Finding, Opened};
 use super::tail::{LogTail, SEGMENT_BYTES};
 use super::walk::{Held, Placed, Walk};
@@ -111,23 +111,26 @@ fn mirror_changes(walk: &Walk<'_>, slot: Slot) -> Vec<Change> {
     let bad = walk.bad().filter(|(_, flaw)| *flaw != Flaw::Missing).map(|(slot, _)| empty(slot));
     let mut changes: Vec<Change> = bad.collect();
     if let Some(last) = &walk.last {
-        let bytes = [&last.held.prev.0[..], &frame_of(&last.held)].concat();
+        let bytes = mirror_of(&last.held);
         changes.push(Change::Write(FileWrite { file: FileName::Mirror(slot), offset: 0, bytes }));
     }
     changes
 }
 
 fn rewrite(placed: &Placed<'_>) -> Change {
-    let preamble = if placed.offset == 0 { &placed.held.prev.0[..] } else { &[] };
+    let mut bytes = mirror_of(&placed.held);
+    if placed.offset > 0 {
+        bytes.drain(..PREAMBLE_BYTES);
+    }
     Change::Write(FileWrite {
         file: FileName::Segment(placed.segment),
         offset: placed.offset as u64,
-        bytes: [preamble, &frame_of(&placed.held)].concat(),
+        bytes,
     })
 }
 
-fn frame_of(held: &Held<'_>) -> Vec<u8> {
-    let (bytes, chain) = encode(&held.batch.to_batch(), held.prev);
+fn mirror_of(held: &Held<'_>) -> Vec<u8> {
+    let (bytes, chain) = encode_mirror(&held.batch.to_batch(), held.prev);
     assert_eq!(chain, held.batch.chain, "a batch encodes as it was read");
     bytes
 }

@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::file::{FileName, FileWrite, Slot, SyncSet};
-use super::frame::{Batch, ChainHash, FRAME_BYTES_MAX, PREAMBLE_BYTES, encode};
+use super::frame::{Batch, ChainHash, FRAME_BYTES_MAX, PREAMBLE_BYTES, encode_mirror};
 use crate::types::{Lsn, Timestamp};
 
 /// Largest segment. Bounds what is re-read for one archived part; a new one costs one directory sync.
@@ -98,24 +98,21 @@ impl LogTail {
     pub fn append(&mut self, time: Timestamp, count: u32, payload: Vec<u8>) -> Append {
         assert!(!self.in_flight, "the batch before {} is not synced yet", self.next);
         let prev = self.head;
-        let (frame, head) = encode(&Batch { first: self.next, count, time, payload }, prev);
+        let batch = Batch { first: self.next, count, time, payload };
+        let (mirror, head) = encode_mirror(&batch, prev);
+        let frame = &mirror[PREAMBLE_BYTES..];
         let frame_bytes = frame.len() as u64;
         if self.offset > 0 && self.offset + frame_bytes > self.segment_bytes {
             self.segment += 1;
             self.offset = 0;
         }
 
-        let preamble = if self.offset == 0 { &prev.0[..] } else { &[] };
         let segment = FileWrite {
             file: FileName::Segment(self.segment),
             offset: self.offset,
-            bytes: [preamble, &frame].concat(),
+            bytes: if self.offset == 0 { mirror.clone() } else { frame.to_vec() },
         };
-        let mirror = FileWrite {
-            file: FileName::Mirror(self.slot),
-            offset: 0,
-            bytes: [&prev.0[..], &frame].concat(),
-        };
+        let mirror = FileWrite { file: FileName::Mirror(self.slot), offset: 0, bytes: mirror };
         let made = &mut self.mirrors_made[self.slot as usize];
         let directory = self.offset == 0 || !*made;
         *made = true;

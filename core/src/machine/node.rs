@@ -310,17 +310,18 @@ impl Node {
             let count = self.session.suspects.get(&hash).copied().unwrap_or(0);
             self.session.suspects = BTreeMap::from([(hash, count + 1)]);
         }
+        let mut touched = BTreeSet::new();
         for channel in decision.witnessed {
             self.session.witnessed.insert(channel);
             self.session.ask.remove(&channel);
-            self.active.insert(channel);
+            touched.insert(channel);
         }
-        let mut touched = BTreeSet::new();
         for event in decision.events {
             touched.extend(self.record(now, event, handled));
         }
         handled.answers.extend(decision.answers);
-        touched.extend(self.active.iter().copied().filter(|c| self.session.witnessed.contains(c)));
+        // What nothing was recorded about waits as before: a flowchart reads the channel, the chain and the clock, and those are
+        // looked at where blocks come in and where a timer is due. Looking at all for each input is quadratic in channels.
         for channel in touched {
             self.crank(now, channel, handled);
         }
@@ -346,14 +347,17 @@ impl Node {
             handled.answers.extend(peer.map(|p| Effect::Connect { peer: *p }));
         }
         let reverts = matches!(event, Event::BlocksReverted { .. });
+        // Only a reorg freezes, and looking at every channel for every event adds up.
         let frozen = |state: &NodeState| -> BTreeSet<ChannelId> {
-            state.channels().filter(|c| reverts && c.frozen).map(|c| c.id).collect()
+            state.channels().filter(|c| c.frozen).map(|c| c.id).collect()
         };
-        let frozen_before = frozen(&self.state);
+        let frozen_before = reverts.then(|| frozen(&self.state));
         let touched = self.state.apply(now, event.clone());
         handled.events.push(event);
-        for channel in frozen(&self.state).difference(&frozen_before).copied() {
-            handled.answers.push(Effect::Notify(Notice::DeepReorg { channel }));
+        if let Some(before) = frozen_before {
+            for channel in frozen(&self.state).difference(&before).copied() {
+                handled.answers.push(Effect::Notify(Notice::DeepReorg { channel }));
+            }
         }
         if before.is_none() && self.state.recovery().is_some() {
             self.forget_witnesses(now);
@@ -448,19 +452,17 @@ impl Node {
             | WaitingFor::MyTurnToFund
             | WaitingFor::CompleteFunding
             | WaitingFor::CompletePostfund
-            | WaitingFor::Finalization => {
+            | WaitingFor::Finalization
+            | WaitingFor::Holdings => {
                 let since = channel.progress_at.max(self.session.started);
                 Some(since.after_ms(self.config.silence_ms))
             }
-            WaitingFor::ChallengeMined
-            | WaitingFor::ChallengeEnd
-            | WaitingFor::Holdings
-            | WaitingFor::Nothing => None,
+            WaitingFor::ChallengeMined | WaitingFor::ChallengeEnd | WaitingFor::Nothing => None,
         };
-        self.timers.remove(&id);
         // A moment that has passed was taken into account by the crank that now waits; set again it would wake us at once, for ever.
-        if let (true, Some(at)) = (live, at.filter(|at| *at > now)) {
-            self.timers.set(id, at);
+        match at.filter(|at| live && *at > now) {
+            Some(at) => self.timers.set(id, at),
+            None => self.timers.remove(&id),
         }
     }
 

@@ -49,13 +49,10 @@ pub struct Sources<'a> {
     pub dispute: Option<&'a Objective>,
 }
 
-/// All wishes of one channel, in order.
-pub fn wishes(of: &Sources<'_>) -> Vec<Want> {
-    let mut wants: Vec<Want> = messages(of)
-        .into_iter()
-        .filter(|key| !of.channel.acked.contains(key))
-        .map(Want::Message)
-        .collect();
+/// All wishes of one channel, in order; `sent` are its [`messages`].
+pub fn wishes(of: &Sources<'_>, sent: &[MessageKey]) -> Vec<Want> {
+    let open = sent.iter().filter(|key| !of.channel.acked.contains(*key));
+    let mut wants: Vec<Want> = open.copied().map(Want::Message).collect();
     if wants_deposit(of) {
         wants.push(Want::Deposit);
     }

@@ -20,7 +20,11 @@ impl<K> Default for Schedule<K> {
 impl<K: Clone + Ord> Schedule<K> {
     /// Sets the key's due time, replacing an earlier one.
     pub fn set(&mut self, key: K, at: Timestamp) {
-        self.remove(&key);
+        match self.at.get(&key) {
+            Some(before) if *before == at => return,
+            Some(_) => self.remove(&key),
+            None => {}
+        }
         self.queue.insert((at, key.clone()));
         self.at.insert(key, at);
     }

@@ -284,12 +284,28 @@ impl NodeState {
 
     fn reindex(&mut self, id: ChannelId) {
         let Some(sources) = self.sources(id) else { return };
-        let wants = outbox::wishes(&sources);
-        let still_sent = outbox::messages(&sources);
+        let mut sent = outbox::messages(&sources);
+        let mut wants = outbox::wishes(&sources, &sent);
+        // Nearly always in order already; so one pass tells whether anything changed, which nearly never it did.
+        wants.sort_unstable();
+        if !self.wishes_of(id).map(|(wish, _)| &wish.want).eq(&wants) {
+            self.replace_wishes(id, wants);
+        }
+        // What is not sent any more needs no acknowledgement on record.
+        if let Some(channel) = self.channels.get_mut(&id)
+            && !channel.acked.is_empty()
+        {
+            sent.sort_unstable();
+            channel.acked.retain(|key| sent.binary_search(key).is_ok());
+        }
+    }
+
+    /// Makes `wants`, in order, the wishes of a channel; those that stay keep their position.
+    fn replace_wishes(&mut self, id: ChannelId, wants: Vec<Want>) {
         let gone: Vec<Wish> = self
             .wishes_of(id)
-            .map(|(w, _)| w)
-            .filter(|w| !wants.contains(&w.want))
+            .map(|(wish, _)| wish)
+            .filter(|wish| wants.binary_search(&wish.want).is_err())
             .cloned()
             .collect();
         for wish in gone {
@@ -299,10 +315,6 @@ impl NodeState {
         for want in wants {
             self.wishes.entry(Wish { channel: id, want }).or_insert(lsn);
         }
-        // What is not sent any more needs no acknowledgement on record.
-        if let Some(channel) = self.channels.get_mut(&id) {
-            channel.acked.retain(|key| still_sent.contains(key));
-        }
     }
 
     /// Whether the index holds exactly what a recomputation from the rest of the state yields. For tests and the simulator.
@@ -310,7 +322,7 @@ impl NodeState {
         let recomputed = self.channels.keys().flat_map(|id| {
             let sources = self.sources(*id);
             sources
-                .map(|s| outbox::wishes(&s))
+                .map(|s| outbox::wishes(&s, &outbox::messages(&s)))
                 .unwrap_or_default()
                 .into_iter()
                 .map(move |want| Wish { channel: *id, want })

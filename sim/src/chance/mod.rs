@@ -70,7 +70,7 @@ impl Chance {
             seed,
             tape: Arc::new(tape),
             bytes_read: 0,
-            streams: IndexMap::default(),
+            streams: IndexMap::with_capacity_and_hasher(USUAL_SITES, BuildHasherDefault::default()),
             recorded: None,
         }
     }
@@ -222,6 +222,9 @@ impl Chance {
         self.streams.insert_full(site.key(), stream).0
     }
 }
+
+/// Sites that most runs draw from; a table that grows moves them all.
+const USUAL_SITES: usize = 48;
 
 /// The ChaCha8 key of one site under one seed. Changing this changes what every seed means.
 fn stream_key(seed: u64, name: &str) -> [u8; 32] {

@@ -176,16 +176,16 @@ impl File {
                 (dirty.order, dirty.stuck) = (*order, stuck);
                 continue;
             }
-            let old =
-                self.sector(sector).filter(|old| old.iter().any(|byte| *byte != 0)).map(Box::new);
+            let old = self.sector(sector).filter(|old| **old != [0; SECTOR_BYTES]);
+            let old = old.map(|old| Box::new(*old));
             self.dirty.insert(sector, Dirty { old, order: *order, stuck });
         }
     }
 
-    fn sector(&self, sector: u64) -> Option<[u8; SECTOR_BYTES]> {
+    fn sector(&self, sector: u64) -> Option<&[u8; SECTOR_BYTES]> {
         let start = sector as usize * SECTOR_BYTES;
         let page = self.pages.get(start / PAGE_BYTES)?;
-        page.get(start % PAGE_BYTES..)?.first_chunk().copied()
+        page.get(start % PAGE_BYTES..)?.first_chunk()
     }
 
     fn byte(&self, offset: u64) -> u8 {

@@ -16,7 +16,7 @@ use fairway_core::types::{Address, BlockNum, ChainTime, Lsn, Timestamp};
 use fairway_core::wire::Wire;
 
 use super::fixture::{ALICE, APP, BOB, START, channel, ether, pins, setting, terms};
-use super::{Invariant, Setting, Violation, all};
+use super::{Setting, Violation, Watch, all};
 use crate::observe::{Observed, PartyId};
 use crate::world::chain::{ChainSim, ReorgPolicy};
 
@@ -43,7 +43,7 @@ pub struct Actors {
     pub chain: ChainSim,
     /// How many observations were made.
     pub seen: u64,
-    pub invariants: Vec<Box<dyn Invariant + Send>>,
+    watch: Watch,
     actors: Vec<Actor>,
     /// When it arrives, to whom, from whom, what.
     wire: Vec<(u64, PartyId, PartyId, Vec<u8>)>,
@@ -73,11 +73,11 @@ impl Actors {
             inputs: VecDeque::new(),
             back_at_ms: 0,
         };
-        let invariants = all(&setting);
+        let watch = Watch::new(&setting, all(&setting));
         let actors = vec![actor(), actor()];
         let draws = seed.wrapping_mul(2).wrapping_add(1);
         let wire = Vec::new();
-        Actors { chain, seen: 0, invariants, actors, wire, mutant, now_ms: 0, draws }
+        Actors { chain, seen: 0, watch, actors, wire, mutant, now_ms: 0, draws }
     }
 
     /// Opens, pays to and fro, closes; faults until `healed_ms`, quiet until `end_ms`.
@@ -138,7 +138,7 @@ impl Actors {
     fn tell(&mut self, seen: &Observed<'_>) -> Told {
         self.seen += 1;
         let now_ns = self.now_ms * 1_000_000;
-        self.invariants.iter_mut().try_for_each(|i| i.observe(now_ns, seen))
+        self.watch.observe(now_ns, seen)
     }
 
     fn command(&mut self, node: PartyId, command: Command) -> bool {

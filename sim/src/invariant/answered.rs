@@ -21,7 +21,6 @@ use crate::world::chain::ChainSim;
 #[derive(Debug)]
 pub(super) struct ChallengeAnswered {
     run: Arc<Run>,
-    views: Views,
     running: BTreeMap<ChannelId, Challenge>,
     windows: BTreeMap<(ChannelId, Challenge), Window>,
     uptimes: Vec<Uptime>,
@@ -82,33 +81,38 @@ impl ChallengeAnswered {
     pub fn new(run: &Arc<Run>) -> ChallengeAnswered {
         ChallengeAnswered {
             run: Arc::clone(run),
-            views: Views::new(run),
             running: BTreeMap::new(),
             windows: BTreeMap::new(),
             uptimes: run.each(),
         }
     }
 
-    fn block(&mut self, now_ns: u64, chain: &ChainSim, replaced: u64) -> Result<(), Violation> {
+    fn block(
+        &mut self,
+        views: &Views,
+        now_ns: u64,
+        chain: &ChainSim,
+        replaced: u64,
+    ) -> Result<(), Violation> {
         let blocks = chain.canonical();
         let new = if replaced > 0 { blocks } else { &blocks[blocks.len() - 1..] };
         if replaced > 0 {
             self.running.clear();
         }
         for log in new.iter().flat_map(|block| &block.logs) {
-            self.read(now_ns, &log.log);
+            self.read(views, now_ns, &log.log);
         }
         let now = chain.head().time;
         let over: Vec<_> = self.running.iter().filter(|(_, c)| c.finalizes_at <= now).collect();
         let over: Vec<_> = over.into_iter().map(|(id, c)| (*id, *c)).collect();
         for (channel, challenge) in over {
             self.running.remove(&channel);
-            self.judge(now_ns, chain, channel, challenge)?;
+            self.judge(views, now_ns, chain, channel, challenge)?;
         }
         Ok(())
     }
 
-    fn read(&mut self, now_ns: u64, log: &Log) {
+    fn read(&mut self, views: &Views, now_ns: u64, log: &Log) {
         match log {
             Log::ChallengeRegistered { channel, finalizes_at, candidate } => {
                 let (turn, finalizes_at) = (candidate.state.turn, *finalizes_at);
@@ -116,7 +120,7 @@ impl ChallengeAnswered {
                 self.running.insert(*channel, challenge);
                 if !self.windows.contains_key(&(*channel, challenge)) {
                     let shares = Shares::of(&candidate.state);
-                    let defenders = self.defenders(now_ns, *channel, turn);
+                    let defenders = self.defenders(views, now_ns, *channel, turn);
                     let asset = shares.asset;
                     let window = Window { since_ns: now_ns, asset, shares, defenders };
                     self.windows.insert((*channel, challenge), window);
@@ -131,10 +135,16 @@ impl ChallengeAnswered {
         }
     }
 
-    fn defenders(&self, now_ns: u64, channel: ChannelId, turn: TurnNum) -> Vec<Defender> {
+    fn defenders(
+        &self,
+        views: &Views,
+        now_ns: u64,
+        channel: ChannelId,
+        turn: TurnNum,
+    ) -> Vec<Defender> {
         let nodes = (0..self.run.count()).map(PartyId).filter(|p| self.run.honest(*p));
         let defender = |node: PartyId| {
-            let view = self.views.channel(node, channel)?;
+            let view = views.channel(node, channel)?;
             let newest = view.durable.filter(|newest| newest.turn > turn)?;
             let up_before_ns = self.uptimes[node.0].at(now_ns);
             let index = view.me;
@@ -156,6 +166,7 @@ impl ChallengeAnswered {
     /// The challenge has become final.
     fn judge(
         &self,
+        views: &Views,
         now_ns: u64,
         chain: &ChainSim,
         channel: ChannelId,
@@ -172,7 +183,7 @@ impl ChallengeAnswered {
             let up = self.uptimes[node.0].at(now_ns).saturating_sub(defender.up_before_ns);
             let answered = defender.answered_after_ns.is_some_and(|after| after <= half);
             // A disk that went back in time may have taken the newer state with it.
-            let durable = self.views.channel(*node, channel).and_then(|c| c.durable);
+            let durable = views.channel(*node, channel).and_then(|c| c.durable);
             let still_held = durable.is_some_and(|d| d.turn > challenge.turn);
             if up < half || answered || !still_held {
                 continue;
@@ -206,9 +217,14 @@ impl Invariant for ChallengeAnswered {
         "a challenge below the durable supported turn of an honest node that was up for half of its window is answered"
     }
 
-    fn observe(&mut self, now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        now_ns: u64,
+        seen: &Observed<'_>,
+        views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
-            Observed::Block { chain, replaced } => self.block(now_ns, chain, *replaced)?,
+            Observed::Block { chain, replaced } => self.block(views, now_ns, chain, *replaced)?,
             Observed::Submitted { node, call } if self.run.honest(*node) => {
                 if !self.running.is_empty()
                     && let Some(claim) = candidate(call)
@@ -221,9 +237,8 @@ impl Invariant for ChallengeAnswered {
             }
             Observed::Restarted { node, .. } => {
                 self.uptimes[node.0].set(now_ns, true);
-                self.views.follow(seen);
             }
-            _ => self.views.follow(seen),
+            _ => {}
         }
         Ok(())
     }

@@ -8,35 +8,40 @@ use fairway_core::types::{ChannelId, TurnNum};
 use super::run::Run;
 use super::view::{ChannelView, Progress, Views};
 use super::{Invariant, Violation};
-use crate::observe::{Observed, PartyId};
+use crate::observe::PartyId;
 
 /// See [`Invariant::statement`].
 #[derive(Debug)]
 pub(super) struct ApprovedBeforeSigned {
     run: Arc<Run>,
-    views: Views,
 }
 
 impl ApprovedBeforeSigned {
     pub fn new(run: &Arc<Run>) -> ApprovedBeforeSigned {
-        ApprovedBeforeSigned { run: Arc::clone(run), views: Views::new(run) }
+        ApprovedBeforeSigned { run: Arc::clone(run) }
     }
 
-    fn check(&self, node: PartyId, event: &Event) -> Result<(), Violation> {
+    fn check(&self, views: &Views, node: PartyId, event: &Event) -> Result<(), Violation> {
         match event {
             Event::StateSigned { state, .. } => {
                 let (turn, is_final) = (state.turn(), state.state().is_final);
                 let allowed = |c: &ChannelView| may_sign(c, turn, is_final);
-                self.require(node, state.channel(), allowed, || format!("signed turn {turn}"))
+                self.require(views, node, state.channel(), allowed, || {
+                    format!("signed turn {turn}")
+                })
             }
             Event::DepositWanted { channel, amount, .. } => {
                 let allowed = |c: &ChannelView| is_live(c, ObjectiveKind::DirectFund);
-                self.require(node, *channel, allowed, || format!("wanted to deposit {amount}"))
-                    .map_err(|violation| violation.losing(node, *amount))
+                self.require(views, node, *channel, allowed, || {
+                    format!("wanted to deposit {amount}")
+                })
+                .map_err(|violation| violation.losing(node, *amount))
             }
             Event::TxWanted { channel, tx: WantedTx::Challenge { turn, .. } } => {
                 let allowed = |c: &ChannelView| is_live(c, ObjectiveKind::Dispute);
-                self.require(node, *channel, allowed, || format!("challenged with turn {turn}"))
+                self.require(views, node, *channel, allowed, || {
+                    format!("challenged with turn {turn}")
+                })
             }
             _ => Ok(()),
         }
@@ -44,12 +49,13 @@ impl ApprovedBeforeSigned {
 
     fn require(
         &self,
+        views: &Views,
         node: PartyId,
         channel: ChannelId,
         allowed: impl Fn(&ChannelView) -> bool,
         what: impl Fn() -> String,
     ) -> Result<(), Violation> {
-        if self.views.channel(node, channel).is_some_and(allowed) {
+        if views.channel(node, channel).is_some_and(allowed) {
             return Ok(());
         }
         let name = self.run.name(node);
@@ -86,15 +92,8 @@ impl Invariant for ApprovedBeforeSigned {
         "nothing is signed, deposited or challenged but for an objective that the log shows approved"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
-        let Observed::Appended { node, events, .. } = seen else {
-            self.views.follow(seen);
-            return Ok(());
-        };
-        for (_, event) in *events {
-            self.check(*node, event)?;
-            self.views.fold(*node, event);
-        }
+    fn event(&mut self, node: PartyId, event: &Event, views: &Views) -> Result<(), Violation> {
+        self.check(views, node, event)?;
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! I11: the chain neither makes nor loses money.
 
+use super::view::Views;
 use super::{Invariant, Kind, Violation};
 use crate::observe::Observed;
 use crate::world::chain::ChainSim;
@@ -44,7 +45,12 @@ impl Invariant for MoneyIsConserved {
         "accounts and adjudicator together own the supply of each asset, and the adjudicator owns what it owes"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
             Observed::Block { chain, replaced } => {
                 self.blocks += 1;

@@ -12,6 +12,7 @@ use fairway_core::types::{BlockNum, ChannelId, Timestamp};
 
 use super::canon::Canon;
 use super::run::Run;
+use super::view::Views;
 use super::{Invariant, Violation};
 use crate::observe::{Observed, PartyId};
 
@@ -114,7 +115,12 @@ impl Invariant for CursorMatchesFacts {
         "every logged block extends the one before it and carries exactly the logs of the watched channels"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
             Observed::Block { chain, .. } => self.canon.follow(chain),
             Observed::Appended { node, events, .. } => {

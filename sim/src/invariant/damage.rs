@@ -15,6 +15,7 @@ use fairway_core::nitro::Signature;
 use fairway_core::types::{Amount, ChannelId, Timestamp};
 
 use super::run::Run;
+use super::view::Views;
 use super::{Invariant, Violation};
 use crate::observe::{Observed, PartyId};
 
@@ -92,7 +93,12 @@ impl Invariant for LogIsPrefixClosed {
         "a restarted log is a prefix of what was appended and holds everything that was synced"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
             Observed::Appended { node, first, events } => {
                 let written = &mut self.nodes[node.0];
@@ -170,7 +176,12 @@ impl Invariant for DamageIsNeverSilent {
         "a node never reads back at a position of its log what it did not write there"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
             Observed::Appended { node, first, events } => {
                 self.seen[node.0] = true;

@@ -22,16 +22,16 @@ use crate::world::chain::{ChainSim, Fate};
 #[derive(Debug)]
 pub(super) struct DepositsAreSafe {
     run: Arc<Run>,
-    views: Views,
 }
 
 impl DepositsAreSafe {
     pub fn new(run: &Arc<Run>) -> DepositsAreSafe {
-        DepositsAreSafe { run: Arc::clone(run), views: Views::new(run) }
+        DepositsAreSafe { run: Arc::clone(run) }
     }
 
     fn wanted(
         &self,
+        views: &Views,
         node: PartyId,
         id: ChannelId,
         held_before: Amount,
@@ -42,7 +42,7 @@ impl DepositsAreSafe {
             let violation = Violation::safety("deposits-are-safe", node, id, what);
             Err(violation.losing(node, amount))
         };
-        let view = self.views.of(node);
+        let view = views.of(node);
         let Some(channel) = view.channels.get(&id) else {
             return unsafe_because("it knows no such channel".into());
         };
@@ -63,9 +63,9 @@ impl DepositsAreSafe {
     }
 
     /// No honest party has more on the canonical chain than its share of the opening.
-    fn mined(&self, chain: &ChainSim, id: ChannelId) -> Result<(), Violation> {
+    fn mined(&self, views: &Views, chain: &ChainSim, id: ChannelId) -> Result<(), Violation> {
         for node in (0..self.run.count()).map(PartyId).filter(|p| self.run.honest(*p)) {
-            let Some(channel) = self.views.channel(node, id) else { continue };
+            let Some(channel) = views.channel(node, id) else { continue };
             let share = channel.opening.of_index(channel.me);
             let sum = deposited(chain, self.run.address(node), id);
             if sum > share {
@@ -106,27 +106,30 @@ impl Invariant for DepositsAreSafe {
         "an honest deposit is what is missing, on confirmed holdings, in order, and never more than the share"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
-        match seen {
-            Observed::Appended { node, events, .. } => {
-                for (_, event) in *events {
-                    if let Event::DepositWanted { channel, held_before, amount } = event {
-                        self.wanted(*node, *channel, *held_before, *amount)?;
-                    }
-                    self.views.fold(*node, event);
-                }
+    fn event(&mut self, node: PartyId, event: &Event, views: &Views) -> Result<(), Violation> {
+        match event {
+            Event::DepositWanted { channel, held_before, amount } => {
+                self.wanted(views, node, *channel, *held_before, *amount)
             }
-            Observed::Block { chain, replaced } => {
-                let new = chain.canonical().iter().rev().take(1 + *replaced as usize);
-                let deposits = new.flat_map(|block| &block.logs).filter_map(|l| match &l.log {
-                    Log::Deposited { channel, .. } => Some(*channel),
-                    _ => None,
-                });
-                for channel in deposits.collect::<BTreeSet<_>>() {
-                    self.mined(chain, channel)?;
-                }
+            _ => Ok(()),
+        }
+    }
+
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        views: &Views,
+    ) -> Result<(), Violation> {
+        if let Observed::Block { chain, replaced } = seen {
+            let new = chain.canonical().iter().rev().take(1 + *replaced as usize);
+            let deposits = new.flat_map(|block| &block.logs).filter_map(|l| match &l.log {
+                Log::Deposited { channel, .. } => Some(*channel),
+                _ => None,
+            });
+            for channel in deposits.collect::<BTreeSet<_>>() {
+                self.mined(views, chain, channel)?;
             }
-            _ => self.views.follow(seen),
         }
         Ok(())
     }
@@ -136,16 +139,21 @@ impl Invariant for DepositsAreSafe {
 #[derive(Debug)]
 pub(super) struct NoDepositIntoUsedChannel {
     run: Arc<Run>,
-    views: Views,
 }
 
 impl NoDepositIntoUsedChannel {
     pub fn new(run: &Arc<Run>) -> NoDepositIntoUsedChannel {
-        NoDepositIntoUsedChannel { run: Arc::clone(run), views: Views::new(run) }
+        NoDepositIntoUsedChannel { run: Arc::clone(run) }
     }
 
-    fn check(&self, node: PartyId, id: ChannelId, amount: Amount) -> Result<(), Violation> {
-        let view = self.views.of(node);
+    fn check(
+        &self,
+        views: &Views,
+        node: PartyId,
+        id: ChannelId,
+        amount: Amount,
+    ) -> Result<(), Violation> {
+        let view = views.of(node);
         let fund = view.channels.get(&id).and_then(|c| c.objective(ObjectiveKind::DirectFund));
         let given_up = fund == Some(Progress::Rejected);
         if !view.at_head(id).over && !given_up {
@@ -170,14 +178,19 @@ impl Invariant for NoDepositIntoUsedChannel {
         "an honest node deposits nothing into a channel that it knows was concluded, paid out or given up"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
             Observed::Submitted { node, call: Call::Deposit { channel, amount, .. } }
                 if self.run.honest(*node) =>
             {
-                self.check(*node, *channel, *amount)?;
+                self.check(views, *node, *channel, *amount)?;
             }
-            _ => self.views.follow(seen),
+            _ => {}
         }
         Ok(())
     }

@@ -10,22 +10,21 @@ use fairway_core::event::Event;
 use super::run::Run;
 use super::view::{Views, mask_of};
 use super::{Invariant, Violation};
-use crate::observe::{Observed, PartyId};
+use crate::observe::PartyId;
 
 /// See [`Invariant::statement`].
 #[derive(Debug)]
 pub(super) struct DuplicatesChangeNothing {
     run: Arc<Run>,
-    views: Views,
 }
 
 impl DuplicatesChangeNothing {
     pub fn new(run: &Arc<Run>) -> DuplicatesChangeNothing {
-        DuplicatesChangeNothing { run: Arc::clone(run), views: Views::new(run) }
+        DuplicatesChangeNothing { run: Arc::clone(run) }
     }
 
-    fn repeats(&self, node: PartyId, event: &Event) -> Option<String> {
-        let channel = self.views.channel(node, event.channel()?)?;
+    fn repeats(&self, views: &Views, node: PartyId, event: &Event) -> Option<String> {
+        let channel = views.channel(node, event.channel()?)?;
         match event {
             Event::StateReceived { state, .. } | Event::StatePublished { state } => {
                 let known = channel.signatures(state)?;
@@ -58,18 +57,11 @@ impl Invariant for DuplicatesChangeNothing {
         "no event records what the log already holds, so a message that comes twice changes nothing"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
-        let Observed::Appended { node, events, .. } = seen else {
-            self.views.follow(seen);
-            return Ok(());
-        };
-        for (_, event) in *events {
-            if let Some(what) = self.repeats(*node, event) {
-                let what = format!("{} recorded {what}", self.run.name(*node));
-                let channel = event.channel();
-                return Err(Violation::safety("duplicates-change-nothing", *node, channel, what));
-            }
-            self.views.fold(*node, event);
+    fn event(&mut self, node: PartyId, event: &Event, views: &Views) -> Result<(), Violation> {
+        if let Some(what) = self.repeats(views, node, event) {
+            let what = format!("{} recorded {what}", self.run.name(node));
+            let channel = event.channel();
+            return Err(Violation::safety("duplicates-change-nothing", node, channel, what));
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use fairway_core::wire::{StateClaim, Wire};
 
 use super::run::{Run, candidate};
 use super::shares::Shares;
+use super::view::Views;
 use super::{Invariant, Violation};
 use crate::observe::{Observed, PartyId};
 
@@ -198,7 +199,12 @@ impl Invariant for DurableBeforeSent {
         "whatever binds an honest node was durable in its log before it left the node"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
             Observed::Appended { node, events, .. } => {
                 let written = &mut self.nodes[node.0];

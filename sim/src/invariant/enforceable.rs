@@ -14,19 +14,18 @@ use crate::observe::{Observed, PartyId};
 #[derive(Debug)]
 pub(super) struct NeverWorseThanEnforceable {
     run: Arc<Run>,
-    views: Views,
 }
 
 impl NeverWorseThanEnforceable {
     pub fn new(run: &Arc<Run>) -> NeverWorseThanEnforceable {
-        NeverWorseThanEnforceable { run: Arc::clone(run), views: Views::new(run) }
+        NeverWorseThanEnforceable { run: Arc::clone(run) }
     }
 
     /// What a node can enforce is its newest supported state as of the last sync: nobody can answer that with a newer one.
-    fn check(&self, node: PartyId, call: &Call) -> Result<(), Violation> {
+    fn check(&self, views: &Views, node: PartyId, call: &Call) -> Result<(), Violation> {
         let Some(claim) = candidate(call) else { return Ok(()) };
         let id = call.channel();
-        let Some(channel) = self.views.channel(node, id) else { return Ok(()) };
+        let Some(channel) = views.channel(node, id) else { return Ok(()) };
         let Some(best) = channel.durable else { return Ok(()) };
         let gets = Shares::of(&claim.state).of_index(channel.me);
         let could = best.shares.of_index(channel.me);
@@ -57,13 +56,17 @@ impl Invariant for NeverWorseThanEnforceable {
         "what an honest node challenges or concludes with gives it no less than its newest durable supported state"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
-            Observed::Submitted { node, call } if self.run.honest(*node) => self.check(*node, call),
-            _ => {
-                self.views.follow(seen);
-                Ok(())
+            Observed::Submitted { node, call } if self.run.honest(*node) => {
+                self.check(views, *node, call)
             }
+            _ => Ok(()),
         }
     }
 }

@@ -12,8 +12,9 @@ use fairway_core::event::Event;
 use fairway_core::nitro::{Signature, State};
 use fairway_core::types::{Amount, ChannelId, TurnNum};
 
-use super::run::{Ids, Released, Run, released};
+use super::run::{Released, Run, released};
 use super::shares::Shares;
+use super::view::Views;
 use super::{Invariant, Violation};
 use crate::observe::{Observed, PartyId};
 
@@ -43,9 +44,14 @@ impl Invariant for NoEquivocation {
         "an honest key never releases signatures on two different states of one channel and turn"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         for item in released(&self.run, seen) {
-            let Some((channel, before)) = self.book.other(&item) else { continue };
+            let Some((channel, before)) = self.book.other(&self.run, &item) else { continue };
             let (by, turn) = (item.by, item.state.turn);
             let (loss, shares) = spread(&before, item.state, item.index);
             let what = format!(
@@ -63,18 +69,17 @@ impl Invariant for NoEquivocation {
 /// States by who released them, in which channel, on which turn: the first of each.
 #[derive(Debug, Default)]
 struct FirstReleased {
-    ids: Ids,
     states: BTreeMap<(PartyId, ChannelId, TurnNum), State>,
     repeated: BTreeMap<Signature, TurnNum>,
 }
 
 impl FirstReleased {
     /// The channel and the other state of this turn, if there is one; otherwise this one is remembered.
-    fn other(&mut self, item: &Released<'_>) -> Option<(ChannelId, State)> {
+    fn other(&mut self, run: &Run, item: &Released<'_>) -> Option<(ChannelId, State)> {
         if item.sig.is_some_and(|sig| self.repeated.get(&sig) == Some(&item.state.turn)) {
             return None;
         }
-        let channel = self.ids.of(&item.state.fixed);
+        let channel = run.channel(&item.state.fixed);
         let first = self.states.entry((item.by, channel, item.state.turn));
         let first = first.or_insert_with(|| item.state.clone());
         if first != item.state {
@@ -98,13 +103,12 @@ fn spread(a: &State, b: &State, index: usize) -> (Amount, [Amount; 2]) {
 #[derive(Debug)]
 pub(super) struct OneFinalState {
     run: Arc<Run>,
-    ids: Ids,
     finals: BTreeMap<(PartyId, ChannelId), State>,
 }
 
 impl OneFinalState {
     pub fn new(run: &Arc<Run>) -> OneFinalState {
-        OneFinalState { run: Arc::clone(run), ids: Ids::default(), finals: BTreeMap::new() }
+        OneFinalState { run: Arc::clone(run), finals: BTreeMap::new() }
     }
 }
 
@@ -121,9 +125,14 @@ impl Invariant for OneFinalState {
         "an honest key releases at most one final state of a channel"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         for item in released(&self.run, seen).filter(|item| item.state.is_final) {
-            let channel = self.ids.of(&item.state.fixed);
+            let channel = self.run.channel(&item.state.fixed);
             let first = self.finals.entry((item.by, channel));
             let first = first.or_insert_with(|| item.state.clone());
             if first == item.state {
@@ -195,7 +204,12 @@ impl Invariant for NoForgottenSigning {
         "a node whose disk lost signatures signs no other state for a channel and turn that it had released"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
             Observed::Restarted { node, may_have_forgotten, .. } => {
                 self.forgetful[node.0] |= *may_have_forgotten;
@@ -209,7 +223,7 @@ impl Invariant for NoForgottenSigning {
             }
             Observed::Sent { .. } | Observed::Submitted { .. } => {
                 for item in released(&self.run, seen) {
-                    let _ = self.book.other(&item);
+                    let _ = self.book.other(&self.run, &item);
                 }
             }
             _ => {}

@@ -11,23 +11,22 @@ use super::run::Run;
 use super::shares::Shares;
 use super::view::Views;
 use super::{Invariant, Violation};
-use crate::observe::{Observed, PartyId};
+use crate::observe::PartyId;
 
 /// See [`Invariant::statement`].
 #[derive(Debug)]
 pub(super) struct FinalOutcomeIsLastSupported {
     run: Arc<Run>,
-    views: Views,
 }
 
 impl FinalOutcomeIsLastSupported {
     pub fn new(run: &Arc<Run>) -> FinalOutcomeIsLastSupported {
-        FinalOutcomeIsLastSupported { run: Arc::clone(run), views: Views::new(run) }
+        FinalOutcomeIsLastSupported { run: Arc::clone(run) }
     }
 
-    fn check(&self, node: PartyId, signed: &SignedState) -> Result<(), Violation> {
+    fn check(&self, views: &Views, node: PartyId, signed: &SignedState) -> Result<(), Violation> {
         let id = signed.channel();
-        let channel = self.views.channel(node, id);
+        let channel = views.channel(node, id);
         let last = channel.and_then(|c| Some((c.me, c.supported?.shares)));
         let offered = Shares::of(signed.state());
         let me = last.map_or(usize::MAX, |(me, _)| me);
@@ -58,18 +57,11 @@ impl Invariant for FinalOutcomeIsLastSupported {
         "the outcome of a final state that an honest node signs is that of the last supported one"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
-        let Observed::Appended { node, events, .. } = seen else {
-            self.views.follow(seen);
-            return Ok(());
-        };
-        for (_, event) in *events {
-            if let Event::StateSigned { state, .. } = event
-                && state.state().is_final
-            {
-                self.check(*node, state)?;
-            }
-            self.views.fold(*node, event);
+    fn event(&mut self, node: PartyId, event: &Event, views: &Views) -> Result<(), Violation> {
+        if let Event::StateSigned { state, .. } = event
+            && state.state().is_final
+        {
+            self.check(views, node, state)?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use fairway_core::types::{
 };
 use fairway_core::wire::{StateClaim, Wire};
 
-use super::{Invariant, Setting, Violation, all};
+use super::{Invariant, Setting, Violation, Watch, all};
 use crate::observe::{Observed, PartyId, PartyInfo};
 use crate::world::chain::{ChainSim, MempoolFaults, ReorgPolicy};
 
@@ -312,7 +312,7 @@ pub fn assert_fires(violation: &Violation, name: &str, by: PartyId) {
 
 /// Observations for some invariants, and what must be known to make them.
 pub struct Story {
-    invariants: Vec<Box<dyn Invariant + Send>>,
+    watch: Watch,
     pub chain: ChainSim,
     logs: [Vec<(Timestamp, Event)>; 3],
     synced: [usize; 3],
@@ -340,7 +340,8 @@ impl Story {
             chain.fund(TOKEN, address(who), ether(100));
         }
         let (logs, synced) = (Default::default(), Default::default());
-        Story { invariants, chain, logs, synced, now_ns: 0 }
+        let watch = Watch::new(&setting(), invariants);
+        Story { watch, chain, logs, synced, now_ns: 0 }
     }
 
     /// As [`Story::of`], on the chain that [`blocks`] shows.
@@ -365,7 +366,7 @@ impl Story {
 
     pub fn tell(&mut self, seen: &Observed<'_>) -> Told {
         self.now_ns += 1_000_000;
-        self.invariants.iter_mut().try_for_each(|i| i.observe(self.now_ns, seen))
+        self.watch.observe(self.now_ns, seen)
     }
 
     pub fn appends(&mut self, node: PartyId, events: Vec<Event>) -> Told {

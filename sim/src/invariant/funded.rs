@@ -12,22 +12,27 @@ use fairway_core::types::{Amount, ChannelId, TurnNum};
 use super::run::Run;
 use super::view::Views;
 use super::{Invariant, Violation};
-use crate::observe::{Observed, PartyId};
+use crate::observe::PartyId;
 
 /// See [`Invariant::statement`].
 #[derive(Debug)]
 pub(super) struct FundedBeforePostfund {
     run: Arc<Run>,
-    views: Views,
 }
 
 impl FundedBeforePostfund {
     pub fn new(run: &Arc<Run>) -> FundedBeforePostfund {
-        FundedBeforePostfund { run: Arc::clone(run), views: Views::new(run) }
+        FundedBeforePostfund { run: Arc::clone(run) }
     }
 
-    fn deposit(&self, node: PartyId, id: ChannelId, amount: Amount) -> Result<(), Violation> {
-        let channel = self.views.channel(node, id);
+    fn deposit(
+        &self,
+        views: &Views,
+        node: PartyId,
+        id: ChannelId,
+        amount: Amount,
+    ) -> Result<(), Violation> {
+        let channel = views.channel(node, id);
         if channel.is_some_and(|c| c.supported.is_some()) {
             return Ok(());
         }
@@ -37,8 +42,8 @@ impl FundedBeforePostfund {
         Err(violation.losing(node, amount))
     }
 
-    fn postfund(&self, node: PartyId, id: ChannelId) -> Result<(), Violation> {
-        let Some((held, total)) = missing(&self.views, node, id) else { return Ok(()) };
+    fn postfund(&self, views: &Views, node: PartyId, id: ChannelId) -> Result<(), Violation> {
+        let Some((held, total)) = missing(views, node, id) else { return Ok(()) };
         let name = self.run.name(node);
         let what = format!("{name} signed the postfund with {held} of {total} confirmed");
         Err(Violation::safety("funded-before-postfund", node, id, what))
@@ -65,22 +70,15 @@ impl Invariant for FundedBeforePostfund {
         "an honest node deposits after the unanimous prefund and signs the postfund on confirmed, complete holdings"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
-        let Observed::Appended { node, events, .. } = seen else {
-            self.views.follow(seen);
-            return Ok(());
-        };
-        for (_, event) in *events {
-            match event {
-                Event::DepositWanted { channel, amount, .. } => {
-                    self.deposit(*node, *channel, *amount)?;
-                }
-                Event::StateSigned { state, .. } if state.turn() == TurnNum::POSTFUND => {
-                    self.postfund(*node, state.channel())?;
-                }
-                _ => {}
+    fn event(&mut self, node: PartyId, event: &Event, views: &Views) -> Result<(), Violation> {
+        match event {
+            Event::DepositWanted { channel, amount, .. } => {
+                self.deposit(views, node, *channel, *amount)?;
             }
-            self.views.fold(*node, event);
+            Event::StateSigned { state, .. } if state.turn() == TurnNum::POSTFUND => {
+                self.postfund(views, node, state.channel())?;
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -90,23 +88,22 @@ impl Invariant for FundedBeforePostfund {
 #[derive(Debug)]
 pub(super) struct NoSigningOnVanishedFunds {
     run: Arc<Run>,
-    views: Views,
 }
 
 impl NoSigningOnVanishedFunds {
     pub fn new(run: &Arc<Run>) -> NoSigningOnVanishedFunds {
-        NoSigningOnVanishedFunds { run: Arc::clone(run), views: Views::new(run) }
+        NoSigningOnVanishedFunds { run: Arc::clone(run) }
     }
 
-    fn check(&self, node: PartyId, signed: &SignedState) -> Result<(), Violation> {
+    fn check(&self, views: &Views, node: PartyId, signed: &SignedState) -> Result<(), Violation> {
         let id = signed.channel();
-        let Some((held, total)) = missing(&self.views, node, id) else { return Ok(()) };
+        let Some((held, total)) = missing(views, node, id) else { return Ok(()) };
         let what = format!(
             "{} signed turn {} while {held} of {total} is confirmed on chain",
             self.run.name(node),
             signed.turn(),
         );
-        let mine = self.views.channel(node, id).map_or(Amount::ZERO, |c| c.mine());
+        let mine = views.channel(node, id).map_or(Amount::ZERO, |c| c.mine());
         let violation = Violation::safety("no-signing-on-vanished-funds", node, id, what);
         // Earlier entries are paid first: what is missing is missing for whoever stands last.
         Err(violation.losing(node, mine.min(total.saturating_sub(held))))
@@ -126,18 +123,11 @@ impl Invariant for NoSigningOnVanishedFunds {
         "an honest node signs no update while the holdings that it counted are not confirmed any more"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
-        let Observed::Appended { node, events, .. } = seen else {
-            self.views.follow(seen);
-            return Ok(());
-        };
-        for (_, event) in *events {
-            if let Event::StateSigned { state, .. } = event
-                && state.turn() > TurnNum::POSTFUND
-            {
-                self.check(*node, state)?;
-            }
-            self.views.fold(*node, event);
+    fn event(&mut self, node: PartyId, event: &Event, views: &Views) -> Result<(), Violation> {
+        if let Event::StateSigned { state, .. } = event
+            && state.turn() > TurnNum::POSTFUND
+        {
+            self.check(views, node, state)?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use fairway_core::types::Lsn;
 
 use super::canon::Canon;
 use super::run::Run;
+use super::view::Views;
 use super::{Invariant, Violation};
 use crate::observe::{Observed, PartyId};
 
@@ -81,7 +82,12 @@ impl Invariant for HoldingsMatchChain {
         "a node whose head is canonical counts the holdings that the chain has at its confirmed height"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
             Observed::Block { chain, .. } => self.canon.follow(chain),
             Observed::Appended { node, events, .. } => {

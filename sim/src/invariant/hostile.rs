@@ -24,7 +24,6 @@ use crate::world::memo::Memo;
 pub(super) struct HostileBytesChangeNothing {
     run: Arc<Run>,
     memo: Memo,
-    views: Views,
     heard: Vec<Heard>,
     /// Hashes of the states that the chain has shown, on any branch.
     published: BTreeSet<B256>,
@@ -69,13 +68,12 @@ impl HostileBytesChangeNothing {
         HostileBytesChangeNothing {
             run: Arc::clone(run),
             memo: memo.clone(),
-            views: Views::new(run),
             heard: run.each(),
             published: BTreeSet::new(),
         }
     }
 
-    fn check(&mut self, node: PartyId, event: &Event) -> Result<(), Violation> {
+    fn check(&mut self, views: &Views, node: PartyId, event: &Event) -> Result<(), Violation> {
         let heard = &self.heard[node.0];
         let said = match event {
             Event::StateReceived { state, from } => {
@@ -94,7 +92,7 @@ impl HostileBytesChangeNothing {
                 false
             }
             Event::UpdateWanted { channel, update } => {
-                let known = self.views.channel(node, *channel);
+                let known = views.channel(node, *channel);
                 let payer = known.and_then(|c| c.participants.get(usize::from(update.payer)));
                 let payer = payer.and_then(|address| self.run.party(*address));
                 payer == Some(node)
@@ -108,7 +106,7 @@ impl HostileBytesChangeNothing {
                 // A first state or a final one is a request as well; they are checked where they are recorded.
                 terms.is_some()
                     || heard.about.contains(&id.channel)
-                    || self.views.channel(node, id.channel).is_some_and(|c| {
+                    || views.channel(node, id.channel).is_some_and(|c| {
                         !c.pending.is_empty() || c.supported.is_some_and(|s| s.is_final)
                     })
             }
@@ -153,7 +151,16 @@ impl Invariant for HostileBytesChangeNothing {
         "what a node records of others was said in a well-formed message of that peer or stands on the chain, with valid signatures"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn event(&mut self, node: PartyId, event: &Event, views: &Views) -> Result<(), Violation> {
+        self.check(views, node, event)
+    }
+
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
             Observed::Delivered { node, from, wire: Some(wire) } if self.run.honest(*node) => {
                 self.heard[node.0].hear(*from, wire);
@@ -163,15 +170,8 @@ impl Invariant for HostileBytesChangeNothing {
                 let new = usize::try_from(*replaced).unwrap_or(usize::MAX).saturating_add(2);
                 let claims = chain.canonical().iter().rev().take(new).flat_map(|b| b.claims());
                 self.published.extend(claims.map(|claim| claim.state.hash()));
-                self.views.follow(seen);
             }
-            Observed::Appended { node, events, .. } => {
-                for (_, event) in *events {
-                    self.check(*node, event)?;
-                    self.views.fold(*node, event);
-                }
-            }
-            _ => self.views.follow(seen),
+            _ => {}
         }
         Ok(())
     }

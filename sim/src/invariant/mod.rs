@@ -35,14 +35,18 @@ mod stale;
 mod unanimous;
 mod valid;
 mod view;
+mod watch;
 
 use std::sync::Arc;
 
+use fairway_core::event::Event;
 use fairway_core::types::{Amount, ChannelId};
 
 use crate::observe::{Observed, PartyId, PartyInfo};
 use crate::world::memo::Memo;
 use run::Run;
+pub use view::Views;
+pub use watch::Watch;
 
 /// What the run is, for invariants that need to know.
 #[derive(Clone, Debug)]
@@ -102,11 +106,29 @@ pub trait Invariant {
         Kind::Safety
     }
 
-    /// Looks at one observation.
+    /// Looks at one event that an honest node has appended. `views` shows what stands before it in the log.
     ///
     /// # Errors
     /// The violation; the run ends there.
-    fn observe(&mut self, now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation>;
+    fn event(&mut self, node: PartyId, event: &Event, views: &Views) -> Result<(), Violation> {
+        let _ = (node, event, views);
+        Ok(())
+    }
+
+    /// Looks at one observation. `views` shows the logs as they were before it, except that the events of
+    /// [`Observed::Appended`] are in them already.
+    ///
+    /// # Errors
+    /// The violation; the run ends there.
+    fn observe(
+        &mut self,
+        now_ns: u64,
+        seen: &Observed<'_>,
+        views: &Views,
+    ) -> Result<(), Violation> {
+        let _ = (now_ns, seen, views);
+        Ok(())
+    }
 }
 
 /// One of each invariant, fresh for a run.

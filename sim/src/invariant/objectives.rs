@@ -19,30 +19,37 @@ use crate::observe::{Observed, PartyId};
 #[derive(Debug)]
 pub(super) struct ObjectiveTransitions {
     run: Arc<Run>,
-    views: Views,
 }
 
 impl ObjectiveTransitions {
     pub fn new(run: &Arc<Run>) -> ObjectiveTransitions {
-        ObjectiveTransitions { run: Arc::clone(run), views: Views::new(run) }
+        ObjectiveTransitions { run: Arc::clone(run) }
     }
 
-    fn check(&self, node: PartyId, event: &Event) -> Result<(), String> {
+    fn check(&self, views: &Views, node: PartyId, event: &Event) -> Result<(), String> {
         match event {
-            Event::ObjectiveApproved { id, terms, .. } => self.approve(node, id, terms.is_some()),
-            Event::ObjectiveRejected { id, .. } => self.end(node, id),
-            Event::ObjectiveCompleted { id } => {
-                self.end(node, id)?;
-                self.complete(node, id)
+            Event::ObjectiveApproved { id, terms, .. } => {
+                self.approve(views, node, id, terms.is_some())
             }
-            Event::MessageAcked { channel, what } => self.acked(node, *channel, *what),
-            Event::UpdateDropped { channel, id } => self.dropped(node, *channel, *id),
+            Event::ObjectiveRejected { id, .. } => self.end(views, node, id),
+            Event::ObjectiveCompleted { id } => {
+                self.end(views, node, id)?;
+                self.complete(views, node, id)
+            }
+            Event::MessageAcked { channel, what } => self.acked(views, node, *channel, *what),
+            Event::UpdateDropped { channel, id } => self.dropped(views, node, *channel, *id),
             _ => Ok(()),
         }
     }
 
-    fn approve(&self, node: PartyId, id: &ObjectiveId, has_terms: bool) -> Result<(), String> {
-        let channel = self.views.channel(node, id.channel);
+    fn approve(
+        &self,
+        views: &Views,
+        node: PartyId,
+        id: &ObjectiveId,
+        has_terms: bool,
+    ) -> Result<(), String> {
+        let channel = views.channel(node, id.channel);
         if has_terms != (id.kind == ObjectiveKind::DirectFund) {
             return Err(format!("{id} was approved with the terms of another kind"));
         }
@@ -57,8 +64,8 @@ impl ObjectiveTransitions {
         }
     }
 
-    fn end(&self, node: PartyId, id: &ObjectiveId) -> Result<(), String> {
-        let progress = self.views.channel(node, id.channel).and_then(|c| c.objective(id.kind));
+    fn end(&self, views: &Views, node: PartyId, id: &ObjectiveId) -> Result<(), String> {
+        let progress = views.channel(node, id.channel).and_then(|c| c.objective(id.kind));
         match progress {
             Some(Progress::Live) => Ok(()),
             Some(Progress::Completed) => Err(format!("{id} ended after it was completed")),
@@ -68,9 +75,9 @@ impl ObjectiveTransitions {
     }
 
     /// The goal is on record.
-    fn complete(&self, node: PartyId, id: &ObjectiveId) -> Result<(), String> {
-        let view = self.views.of(node);
-        let supported = self.views.channel(node, id.channel).and_then(|c| c.supported);
+    fn complete(&self, views: &Views, node: PartyId, id: &ObjectiveId) -> Result<(), String> {
+        let view = views.of(node);
+        let supported = views.channel(node, id.channel).and_then(|c| c.supported);
         let fact = view.confirmed(id.channel);
         let reached = match id.kind {
             ObjectiveKind::DirectFund => supported.is_some_and(|s| s.turn >= TurnNum::POSTFUND),
@@ -86,8 +93,14 @@ impl ObjectiveTransitions {
     }
 
     /// Only what was to be sent can be acknowledged.
-    fn acked(&self, node: PartyId, id: ChannelId, what: MessageKey) -> Result<(), String> {
-        let Some(channel) = self.views.channel(node, id) else {
+    fn acked(
+        &self,
+        views: &Views,
+        node: PartyId,
+        id: ChannelId,
+        what: MessageKey,
+    ) -> Result<(), String> {
+        let Some(channel) = views.channel(node, id) else {
             return Err(format!("{what:?} was acknowledged in a channel that nobody opened"));
         };
         let was_to_be_sent = match what {
@@ -104,8 +117,14 @@ impl ObjectiveTransitions {
         }
     }
 
-    fn dropped(&self, node: PartyId, channel: ChannelId, id: UpdateId) -> Result<(), String> {
-        let known = self.views.channel(node, channel);
+    fn dropped(
+        &self,
+        views: &Views,
+        node: PartyId,
+        channel: ChannelId,
+        id: UpdateId,
+    ) -> Result<(), String> {
+        let known = views.channel(node, channel);
         let known = known.is_some_and(|c| c.last_update.iter().any(|last| id <= *last));
         if known { Ok(()) } else { Err(format!("update {} was dropped and never wanted", id.0)) }
     }
@@ -124,18 +143,11 @@ impl Invariant for ObjectiveTransitions {
         "an objective is approved once, ends once and for good, and is completed only with its goal on record"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
-        let Observed::Appended { node, events, .. } = seen else {
-            self.views.follow(seen);
-            return Ok(());
-        };
-        for (_, event) in *events {
-            self.check(*node, event).map_err(|why| {
-                let what = format!("{}: {why}", self.run.name(*node));
-                Violation::safety("objective-transitions", *node, event.channel(), what)
-            })?;
-            self.views.fold(*node, event);
-        }
+    fn event(&mut self, node: PartyId, event: &Event, views: &Views) -> Result<(), Violation> {
+        self.check(views, node, event).map_err(|why| {
+            let what = format!("{}: {why}", self.run.name(node));
+            Violation::safety("objective-transitions", node, event.channel(), what)
+        })?;
         Ok(())
     }
 }
@@ -198,7 +210,12 @@ impl Invariant for ObjectiveCompletes {
         Kind::Liveness
     }
 
-    fn observe(&mut self, now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
             Observed::Appended { node, events, .. } => {
                 for (_, event) in *events {

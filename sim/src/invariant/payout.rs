@@ -14,6 +14,7 @@ use fairway_core::nitro::{Call, Log, Outcome};
 use fairway_core::types::{Address, Amount, BlockNum, ChainTime, ChannelId, Destination};
 
 use super::run::Run;
+use super::view::Views;
 use super::{Invariant, Kind, Violation};
 use crate::observe::{Observed, PartyId};
 use crate::world::chain::{ChainSim, Fate};
@@ -186,7 +187,12 @@ impl Invariant for EntitlementIsPaid {
         Kind::Liveness
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
             Observed::Appended { node, events, .. } => {
                 for (_, event) in *events {

@@ -7,6 +7,7 @@ use fairway_core::machine::NodeState;
 use fairway_core::types::{Lsn, Timestamp};
 
 use super::run::Run;
+use super::view::Views;
 use super::{Invariant, Violation};
 use crate::observe::{Observed, PartyId};
 
@@ -66,7 +67,12 @@ impl Invariant for ReplayEqualsMemory {
         "a node's memory equals the fold of its log, at rest and after a restart"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
             Observed::Appended { node, events, .. } => {
                 self.nodes[node.0].rest.extend(events.iter().cloned());
@@ -125,7 +131,12 @@ impl Invariant for ReplayIsDeterministic {
         "one log gives one state, byte for byte, with the same effects waiting"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         let Observed::Restarted { node, log, state, .. } = seen else { return Ok(()) };
         let broken = |what: &str| {
             let what = format!("{}: {what}", self.run.name(*node));

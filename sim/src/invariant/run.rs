@@ -54,6 +54,11 @@ impl Run {
         pins.unwrap_or(self.setting.confirmations)
     }
 
+    /// The id of the channel with this fixed part.
+    pub fn channel(&self, fixed: &FixedPart) -> ChannelId {
+        self.setting.memo.channel_of(fixed)
+    }
+
     /// One `T` for each party.
     pub fn each<T: Default>(&self) -> Vec<T> {
         (0..self.count()).map(|_| T::default()).collect()
@@ -109,21 +114,6 @@ pub(super) fn candidate(call: &Call) -> Option<&Claim> {
         | Call::Conclude { candidate }
         | Call::ConcludeAndTransferAllAssets { candidate } => Some(candidate),
         Call::Deposit { .. } | Call::TransferAllAssets { .. } | Call::Transfer { .. } => None,
-    }
-}
-
-/// Channel ids by fixed part, each hashed once.
-#[derive(Debug, Default)]
-pub(super) struct Ids(BTreeMap<FixedPart, ChannelId>);
-
-impl Ids {
-    pub fn of(&mut self, fixed: &FixedPart) -> ChannelId {
-        if let Some(id) = self.0.get(fixed) {
-            return *id;
-        }
-        let id = fixed.channel_id();
-        self.0.insert(fixed.clone(), id);
-        id
     }
 }
 

@@ -21,16 +21,15 @@ use crate::observe::{Observed, PartyId};
 #[derive(Debug)]
 pub(super) struct NoStaleSigning {
     run: Arc<Run>,
-    views: Views,
 }
 
 impl NoStaleSigning {
     pub fn new(run: &Arc<Run>) -> NoStaleSigning {
-        NoStaleSigning { run: Arc::clone(run), views: Views::new(run) }
+        NoStaleSigning { run: Arc::clone(run) }
     }
 
-    fn check(&self, node: PartyId, signed: &SignedState) -> Result<(), Violation> {
-        let Some(channel) = self.views.channel(node, signed.channel()) else { return Ok(()) };
+    fn check(&self, views: &Views, node: PartyId, signed: &SignedState) -> Result<(), Violation> {
+        let Some(channel) = views.channel(node, signed.channel()) else { return Ok(()) };
         let newest = channel.supported.into_iter().chain(channel.signed).max_by_key(|b| b.turn);
         let Some(newest) = newest else { return Ok(()) };
         if signed.turn() > newest.turn || signed.hash() == newest.hash {
@@ -62,16 +61,9 @@ impl Invariant for NoStaleSigning {
         "an honest node signs no new state at or below the newest turn that it or everybody has signed"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
-        let Observed::Appended { node, events, .. } = seen else {
-            self.views.follow(seen);
-            return Ok(());
-        };
-        for (_, event) in *events {
-            if let Event::StateSigned { state, .. } = event {
-                self.check(*node, state)?;
-            }
-            self.views.fold(*node, event);
+    fn event(&mut self, node: PartyId, event: &Event, views: &Views) -> Result<(), Violation> {
+        if let Event::StateSigned { state, .. } = event {
+            self.check(views, node, state)?;
         }
         Ok(())
     }
@@ -81,7 +73,6 @@ impl Invariant for NoStaleSigning {
 #[derive(Debug)]
 pub(super) struct SupportedTurnGrows {
     run: Arc<Run>,
-    views: Views,
     nodes: Vec<Seen>,
 }
 
@@ -95,7 +86,7 @@ struct Seen {
 
 impl SupportedTurnGrows {
     pub fn new(run: &Arc<Run>) -> SupportedTurnGrows {
-        SupportedTurnGrows { run: Arc::clone(run), views: Views::new(run), nodes: run.each() }
+        SupportedTurnGrows { run: Arc::clone(run), nodes: run.each() }
     }
 
     fn remember(&mut self, node: PartyId, state: &NodeState) -> Result<(), Violation> {
@@ -121,8 +112,8 @@ impl SupportedTurnGrows {
     }
 
     /// What was durable before the crash is supported after it.
-    fn restarted(&self, node: PartyId, state: &NodeState) -> Result<(), Violation> {
-        for (id, channel) in &self.views.of(node).channels {
+    fn restarted(&self, views: &Views, node: PartyId, state: &NodeState) -> Result<(), Violation> {
+        for (id, channel) in &views.of(node).channels {
             let Some(durable) = channel.durable else { continue };
             let now = state.channel(*id).and_then(|c| c.supported_turn());
             if now < Some(durable.turn) {
@@ -153,30 +144,33 @@ impl Invariant for SupportedTurnGrows {
         "the turn that everybody has signed never goes back, in memory or over a restart"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn event(&mut self, node: PartyId, event: &Event, _views: &Views) -> Result<(), Violation> {
+        if let Event::StateSigned { state, .. }
+        | Event::StateReceived { state, .. }
+        | Event::StatePublished { state } = event
+        {
+            self.nodes[node.0].touched.push(state.channel());
+        }
+        Ok(())
+    }
+
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
-            Observed::Appended { node, events, .. } => {
-                for (_, event) in *events {
-                    if let Event::StateSigned { state, .. }
-                    | Event::StateReceived { state, .. }
-                    | Event::StatePublished { state } = event
-                    {
-                        self.nodes[node.0].touched.push(state.channel());
-                    }
-                }
-                self.views.follow(seen);
-            }
             Observed::Rested { node, state, .. } => self.remember(*node, state)?,
             Observed::Restarted { node, state, may_have_forgotten, .. } => {
                 if !may_have_forgotten {
-                    self.restarted(*node, state)?;
+                    self.restarted(views, *node, state)?;
                 }
                 let known = state.channels().filter_map(|c| Some((c.id, c.supported_turn()?)));
                 let (lsn, supported) = (state.lsn(), known.collect());
                 self.nodes[node.0] = Seen { lsn, supported, touched: Vec::new() };
-                self.views.follow(seen);
             }
-            _ => self.views.follow(seen),
+            _ => {}
         }
         Ok(())
     }
@@ -186,16 +180,21 @@ impl Invariant for SupportedTurnGrows {
 #[derive(Debug)]
 pub(super) struct NoStaleChallengeSigned {
     run: Arc<Run>,
-    views: Views,
 }
 
 impl NoStaleChallengeSigned {
     pub fn new(run: &Arc<Run>) -> NoStaleChallengeSigned {
-        NoStaleChallengeSigned { run: Arc::clone(run), views: Views::new(run) }
+        NoStaleChallengeSigned { run: Arc::clone(run) }
     }
 
-    fn check(&self, node: PartyId, id: ChannelId, turn: TurnNum) -> Result<(), Violation> {
-        let newest = self.views.channel(node, id).and_then(|c| c.supported);
+    fn check(
+        &self,
+        views: &Views,
+        node: PartyId,
+        id: ChannelId,
+        turn: TurnNum,
+    ) -> Result<(), Violation> {
+        let newest = views.channel(node, id).and_then(|c| c.supported);
         let Some(newest) = newest.filter(|s| turn < s.turn) else { return Ok(()) };
         let what = format!(
             "{} signed a challenge with turn {turn} while turn {} is supported",
@@ -219,24 +218,29 @@ impl Invariant for NoStaleChallengeSigned {
         "an honest node signs a challenge over its newest supported state alone"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
-        match seen {
-            Observed::Appended { node, events, .. } => {
-                for (_, event) in *events {
-                    if let Event::TxWanted { channel, tx: WantedTx::Challenge { turn, .. } } = event
-                    {
-                        self.check(*node, *channel, *turn)?;
-                    }
-                    self.views.fold(*node, event);
-                }
+    fn event(&mut self, node: PartyId, event: &Event, views: &Views) -> Result<(), Violation> {
+        match event {
+            Event::TxWanted { channel, tx: WantedTx::Challenge { turn, .. } } => {
+                self.check(views, node, *channel, *turn)
             }
+            _ => Ok(()),
+        }
+    }
+
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        views: &Views,
+    ) -> Result<(), Violation> {
+        match seen {
             Observed::Submitted { node, call: Call::Challenge { candidate, .. } }
                 if self.run.honest(*node) =>
             {
                 let state = &candidate.state;
-                self.check(*node, state.fixed.channel_id(), state.turn)?;
+                self.check(views, *node, state.fixed.channel_id(), state.turn)?;
             }
-            _ => self.views.follow(seen),
+            _ => {}
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use fairway_core::types::{ChannelId, Lsn, Timestamp};
 
 use super::run::Run;
 use super::shares::Shares;
+use super::view::Views;
 use super::{Invariant, Violation};
 use crate::observe::{Observed, PartyId};
 use crate::world::memo::Memo;
@@ -126,7 +127,12 @@ impl Invariant for SupportIsUnanimous {
         "a state that a node calls supported carries a valid signature of every participant in the node's log"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
         match seen {
             Observed::Appended { node, events, .. } => {
                 let logged = &mut self.nodes[node.0];

@@ -22,19 +22,13 @@ use crate::world::memo::Memo;
 pub(super) struct SignedStatesAreValid {
     run: Arc<Run>,
     memo: Memo,
-    views: Views,
     /// Signatures that were checked when they left, with the turn that they were on.
     checked: BTreeMap<Signature, TurnNum>,
 }
 
 impl SignedStatesAreValid {
     pub fn new(run: &Arc<Run>, memo: &Memo) -> SignedStatesAreValid {
-        SignedStatesAreValid {
-            run: Arc::clone(run),
-            memo: memo.clone(),
-            views: Views::new(run),
-            checked: BTreeMap::new(),
-        }
+        SignedStatesAreValid { run: Arc::clone(run), memo: memo.clone(), checked: BTreeMap::new() }
     }
 
     /// The signature is by the party that releases it and over what it stands beside.
@@ -54,14 +48,19 @@ impl SignedStatesAreValid {
         Ok(())
     }
 
-    fn check_state(&self, node: PartyId, signed: &SignedState) -> Result<(), Violation> {
+    fn check_state(
+        &self,
+        views: &Views,
+        node: PartyId,
+        signed: &SignedState,
+    ) -> Result<(), Violation> {
         let id = signed.channel();
         let wrong = |why: &str| {
             let name = self.run.name(node);
             let what = format!("{name} signed an invalid state of turn {}: {why}", signed.turn());
             Violation::safety("signed-states-are-valid", node, id, what)
         };
-        let Some(channel) = self.views.channel(node, id) else {
+        let Some(channel) = views.channel(node, id) else {
             return Err(wrong("the channel was never agreed on"));
         };
         let shares = Shares::of(signed.state());
@@ -125,23 +124,24 @@ impl Invariant for SignedStatesAreValid {
         "every state that an honest node signs is well formed, may follow its log, and gives away nothing unasked"
     }
 
-    fn observe(&mut self, _now_ns: u64, seen: &Observed<'_>) -> Result<(), Violation> {
-        match seen {
-            Observed::Appended { node, events, .. } => {
-                for (_, event) in *events {
-                    if let Event::StateSigned { state, .. } = event {
-                        self.check_state(*node, state)?;
-                    }
-                    self.views.fold(*node, event);
-                }
+    fn event(&mut self, node: PartyId, event: &Event, views: &Views) -> Result<(), Violation> {
+        match event {
+            Event::StateSigned { state, .. } => self.check_state(views, node, state),
+            _ => Ok(()),
+        }
+    }
+
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        _views: &Views,
+    ) -> Result<(), Violation> {
+        if let Observed::Sent { .. } = seen {
+            let run = Arc::clone(&self.run);
+            for item in released(&run, seen) {
+                self.check_signature(&item)?;
             }
-            Observed::Sent { .. } => {
-                let run = Arc::clone(&self.run);
-                for item in released(&run, seen) {
-                    self.check_signature(&item)?;
-                }
-            }
-            _ => self.views.follow(seen),
         }
         Ok(())
     }

@@ -13,9 +13,9 @@ use super::run::Run;
 use super::shares::{Brief, Shares};
 use crate::observe::{Observed, PartyId};
 
-/// The views of all honest nodes.
+/// The views of all honest nodes: one fold of each log, maintained by the [`Watch`](super::Watch) and lent to every invariant.
 #[derive(Debug)]
-pub(super) struct Views(Vec<NodeView>);
+pub struct Views(Vec<NodeView>);
 
 /// What one node has logged.
 #[derive(Debug)]
@@ -84,33 +84,33 @@ pub(super) struct Fact {
 }
 
 impl Views {
-    pub fn new(run: &Run) -> Views {
+    pub(super) fn new(run: &Run) -> Views {
         let of = |i| NodeView::new(run.address(PartyId(i)), run.confirmations(PartyId(i)));
         Views((0..run.count()).map(of).collect())
     }
 
     /// One node's view.
-    pub fn of(&self, node: PartyId) -> &NodeView {
+    pub(super) fn of(&self, node: PartyId) -> &NodeView {
         &self.0[node.0]
     }
 
     /// One node's view of one channel.
-    pub fn channel(&self, node: PartyId, channel: ChannelId) -> Option<&ChannelView> {
+    pub(super) fn channel(&self, node: PartyId, channel: ChannelId) -> Option<&ChannelView> {
         self.0.get(node.0)?.channels.get(&channel)
     }
 
     /// Takes one event of a node into account.
-    pub fn fold(&mut self, node: PartyId, event: &Event) {
+    pub(super) fn fold(&mut self, node: PartyId, event: &Event) {
         self.0[node.0].fold(event);
     }
 
     /// Everything that the node has appended is durable.
-    pub fn synced(&mut self, node: PartyId) {
+    pub(super) fn synced(&mut self, node: PartyId) {
         self.0[node.0].synced();
     }
 
     /// The node reads its log again.
-    pub fn restart(&mut self, node: PartyId, log: &[(Timestamp, Event)]) {
+    pub(super) fn restart(&mut self, node: PartyId, log: &[(Timestamp, Event)]) {
         let old = &self.0[node.0];
         let mut fresh = NodeView::new(old.me, old.confirmations);
         log.iter().for_each(|(_, event)| fresh.fold(event));
@@ -118,12 +118,9 @@ impl Views {
         self.0[node.0] = fresh;
     }
 
-    /// All of the above, for an invariant that checks nothing between two events of one batch.
-    pub fn follow(&mut self, seen: &Observed<'_>) {
+    /// Takes an observation into account, but for the events of a batch: those are folded one by one.
+    pub(super) fn follow(&mut self, seen: &Observed<'_>) {
         match seen {
-            Observed::Appended { node, events, .. } => {
-                events.iter().for_each(|(_, event)| self.fold(*node, event));
-            }
             Observed::Synced { node, .. } => self.synced(*node),
             Observed::Restarted { node, log, .. } => self.restart(*node, log),
             _ => {}

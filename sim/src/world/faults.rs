@@ -384,9 +384,9 @@ impl World {
         self.goals_at_the_end();
         let honest: Vec<_> =
             nodes.iter().filter(|(id, _)| self.parties[id.0].strategy.is_none()).copied().collect();
-        let World { now, trace, recorder, invariants, violation, chain, .. } = self;
+        let World { now, trace, recorder, watch, violation, chain, .. } = self;
         let seen = Observed::Ended { nodes: &honest, chain };
-        super::watch(*now, &seen, trace, recorder.as_mut(), invariants, violation);
+        super::show(*now, &seen, trace, recorder.as_mut(), watch, violation);
         self.note_violation();
     }
 }

@@ -36,7 +36,7 @@ impl World {
         let party = &mut self.parties[id.0];
         party.incarnation += 1;
         match party.open(self.now) {
-            Ok(driver) => {
+            Ok((driver, log)) => {
                 party.up = true;
                 party.stopped = None;
                 let mended =
@@ -44,10 +44,9 @@ impl World {
                 if driver.findings().iter().any(mended) {
                     self.goals.reach("torn-tail-cut");
                 }
-                let party = &mut self.parties[id.0];
+                let party = &self.parties[id.0];
                 let first = party.incarnation == 1;
                 if !first && party.strategy.is_none() {
-                    let log = party.log_on_disk();
                     let may_have_forgotten = party.may_have_forgotten;
                     let recovered = fold(&log);
                     let seen = Observed::Restarted {

@@ -13,7 +13,8 @@ pub mod network;
 pub mod party;
 pub mod workload;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use fairway_core::event::Pins;
 use fairway_core::input::Input;
@@ -31,7 +32,7 @@ use self::workload::Workload;
 use crate::byzantine::{self, Cabal};
 use crate::chance::{Chance, Site};
 use crate::disk::Disk;
-use crate::invariant::{self, Invariant, Setting, Violation};
+use crate::invariant::{self, Setting, Violation, Watch};
 use crate::observe::{Observed, PartyId, PartyInfo};
 use crate::scenario::FaultKind;
 use crate::scenario::Plan;
@@ -114,6 +115,33 @@ pub(crate) enum Timer {
     End,
 }
 
+/// A timer with its moment. At one moment, the one that was set first comes first.
+struct Due {
+    at: u64,
+    sequence: u64,
+    timer: Timer,
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Due) -> Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Due) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Due) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Due {}
+
 /// The end of a fault that lasts.
 #[derive(Clone, Debug)]
 pub(crate) enum Lift {
@@ -160,9 +188,9 @@ pub struct World {
     pub goals: Goals,
     options: Options,
     setting: Setting,
-    invariants: Vec<Box<dyn Invariant + Send>>,
+    watch: Watch,
     workload: Workload,
-    timers: BTreeMap<(u64, u64), Timer>,
+    timers: BinaryHeap<Reverse<Due>>,
     sequence: u64,
     acts: VecDeque<Act>,
     /// Triggers whose event was appended and that strike at a later step of the same party: fault, party, side.
@@ -225,11 +253,11 @@ impl World {
             steps_of: vec![0; parties.len()],
             fired: IndexMap::new(),
             goals: Goals::new(&plan.goals),
-            invariants: watching(&setting, &options.ignore),
+            watch: watching(&setting, &options.ignore),
             setting,
             options,
             workload: Workload::new(&plan, &mut chance),
-            timers: BTreeMap::new(),
+            timers: BinaryHeap::new(),
             sequence: 0,
             acts: VecDeque::new(),
             armed: Vec::new(),
@@ -287,7 +315,7 @@ impl World {
 
     pub(crate) fn at(&mut self, at: u64, timer: Timer) {
         self.sequence += 1;
-        self.timers.insert((at, self.sequence), timer);
+        self.timers.push(Reverse(Due { at, sequence: self.sequence, timer }));
     }
 
     pub(crate) fn after(&mut self, delay: u64, timer: Timer) {
@@ -296,15 +324,15 @@ impl World {
 
     /// When the world wants to be called next.
     pub fn next_timer(&self) -> Option<u64> {
-        self.timers.first_key_value().map(|((at, _), _)| *at)
+        self.timers.peek().map(|Reverse(due)| due.at)
     }
 
     /// Lets everything happen that is due at `now`.
     pub fn fire(&mut self, now: u64) {
         self.now = self.now.max(now);
         while !self.is_over() && self.next_timer().is_some_and(|at| at <= now) {
-            if let Some((_, timer)) = self.timers.pop_first() {
-                self.fire_one(timer);
+            if let Some(Reverse(due)) = self.timers.pop() {
+                self.fire_one(due.timer);
             }
         }
     }
@@ -356,12 +384,12 @@ impl World {
     /// Shows one observation to everything that watches.
     pub(crate) fn observe(&mut self, seen: &Observed<'_>) {
         self.goals.observe(seen);
-        watch(
+        show(
             self.now,
             seen,
             &mut self.trace,
             self.recorder.as_mut(),
-            &mut self.invariants,
+            &mut self.watch,
             &mut self.violation,
         );
         self.note_violation();
@@ -404,9 +432,9 @@ impl World {
 
     /// Tells everybody about a block or a reorg: watchers at once, nodes through their endpoints, adversaries too.
     pub(crate) fn after_block(&mut self, replaced: u64) {
-        let World { now, trace, recorder, invariants, violation, chain, .. } = self;
+        let World { now, trace, recorder, watch, violation, chain, .. } = self;
         let seen = Observed::Block { chain, replaced };
-        watch(*now, &seen, trace, recorder.as_mut(), invariants, violation);
+        show(*now, &seen, trace, recorder.as_mut(), watch, violation);
         self.note_violation();
         let number = self.chain.head().number;
         for i in 0..self.parties.len() {
@@ -482,23 +510,24 @@ impl Sites {
 }
 
 /// Shows one observation to trace, recorder and invariants; the first violation is kept.
-fn watch(
+fn show(
     now: u64,
     seen: &Observed<'_>,
     trace: &mut Trace,
     recorder: Option<&mut Recorder>,
-    invariants: &mut [Box<dyn Invariant + Send>],
+    watch: &mut Watch,
     violation: &mut Option<Violation>,
 ) {
     trace.observe(now, seen);
     if let Some(recorder) = recorder {
         recorder.record(now, seen);
     }
-    for invariant in invariants {
-        if violation.is_some() {
-            return;
-        }
-        *violation = invariant.observe(now, seen).err();
+    if violation.is_some() {
+        return;
+    }
+    // Not `.err()`: a violation is large, and nearly every look finds none.
+    if let Err(found) = watch.observe(now, seen) {
+        *violation = Some(found);
     }
 }
 
@@ -545,10 +574,10 @@ fn make_party(plan: &Plan, index: usize, crypto: Crypto, pins: impl Fn(Address) 
 }
 
 /// The invariants that watch this run.
-fn watching(setting: &Setting, ignore: &[String]) -> Vec<Box<dyn Invariant + Send>> {
+fn watching(setting: &Setting, ignore: &[String]) -> Watch {
     let mut all = invariant::all(setting);
     all.retain(|i| !ignore.iter().any(|name| name == i.name()));
-    all
+    Watch::new(setting, all)
 }
 
 fn coalition(parties: &[Party]) -> Cabal {

@@ -2,6 +2,9 @@
 //!
 //! The reference engine delivers by it; the stream engines ask it which links are cut and how late a chunk is.
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+
 use crate::chance::{Chance, Site};
 use crate::observe::PartyId;
 use crate::scenario::Dist;
@@ -45,14 +48,58 @@ pub enum Trouble {
     Reorder(Ppm),
 }
 
+/// The sites of one link. Most are never drawn from, and naming one costs more than drawing.
 #[derive(Clone, Debug)]
 struct LinkSites {
-    latency: Site,
-    loss: Site,
-    duplicate: Site,
-    late: Site,
-    corrupt: Site,
-    reorder: Site,
+    link: Arc<str>,
+    latency: OnceCell<Site>,
+    loss: OnceCell<Site>,
+    duplicate: OnceCell<Site>,
+    late: OnceCell<Site>,
+    corrupt: OnceCell<Site>,
+    reorder: OnceCell<Site>,
+}
+
+impl LinkSites {
+    fn new(from: &str, to: &str) -> LinkSites {
+        LinkSites {
+            link: format!("{from}>{to}").into(),
+            latency: OnceCell::new(),
+            loss: OnceCell::new(),
+            duplicate: OnceCell::new(),
+            late: OnceCell::new(),
+            corrupt: OnceCell::new(),
+            reorder: OnceCell::new(),
+        }
+    }
+
+    fn latency(&self) -> &Site {
+        self.site(&self.latency, "net.latency")
+    }
+
+    fn loss(&self) -> &Site {
+        self.site(&self.loss, "net.loss")
+    }
+
+    fn duplicate(&self) -> &Site {
+        self.site(&self.duplicate, "net.duplicate")
+    }
+
+    fn late(&self) -> &Site {
+        self.site(&self.late, "net.late")
+    }
+
+    fn corrupt(&self) -> &Site {
+        self.site(&self.corrupt, "net.corrupt")
+    }
+
+    fn reorder(&self) -> &Site {
+        self.site(&self.reorder, "net.reorder")
+    }
+
+    fn site<'a>(&self, cell: &'a OnceCell<Site>, what: &'static str) -> &'a Site {
+        cell.get_or_init(|| Site::new(format!("{what}/{}", self.link)))
+    }
 }
 
 /// What becomes of one frame.
@@ -67,19 +114,8 @@ pub struct Passage {
 impl Network {
     /// The links between these parties.
     pub fn new(base: PlannedNetwork, names: &[&str]) -> Network {
-        let sites = names.iter().flat_map(|from| {
-            names.iter().map(move |to| {
-                let site = |what: &'static str| Site::new(what).of(from).to(to);
-                LinkSites {
-                    latency: site("net.latency"),
-                    loss: site("net.loss"),
-                    duplicate: site("net.duplicate"),
-                    late: site("net.late"),
-                    corrupt: site("net.corrupt"),
-                    reorder: site("net.reorder"),
-                }
-            })
-        });
+        let links = names.iter().flat_map(|from| names.iter().map(move |to| (from, to)));
+        let sites = links.map(|(from, to)| LinkSites::new(from, to));
         Network { base, rules: Vec::new(), parties: names.len(), sites: sites.collect() }
     }
 
@@ -108,10 +144,10 @@ impl Network {
     /// Draws how long one chunk takes on its way.
     pub fn latency(&self, now: u64, from: PartyId, to: PartyId, chance: &mut Chance) -> u64 {
         let sites = &self.sites[from.0 * self.parties + to.0];
-        let mut delay = self.base.latency.draw(chance, &sites.latency).0;
+        let mut delay = self.base.latency.draw(chance, sites.latency()).0;
         for trouble in self.active(now, from, to) {
             if let Trouble::Late(extra) = trouble {
-                delay = delay.saturating_add(extra.draw(chance, &sites.late).0);
+                delay = delay.saturating_add(extra.draw(chance, sites.late()).0);
             }
         }
         delay
@@ -130,13 +166,13 @@ impl Network {
             match trouble {
                 Trouble::Cut | Trouble::Late(_) => {}
                 Trouble::Loss(Ppm(0)) | Trouble::Duplicate(Ppm(0)) => {}
-                Trouble::Loss(ppm) => lost |= chance.chance_ppm(&sites.loss, ppm.0),
+                Trouble::Loss(ppm) => lost |= chance.chance_ppm(sites.loss(), ppm.0),
                 Trouble::Duplicate(ppm) => {
-                    copies += usize::from(chance.chance_ppm(&sites.duplicate, ppm.0));
+                    copies += usize::from(chance.chance_ppm(sites.duplicate(), ppm.0));
                 }
-                Trouble::Corrupt(ppm) => damaged |= chance.chance_ppm(&sites.corrupt, ppm.0),
+                Trouble::Corrupt(ppm) => damaged |= chance.chance_ppm(sites.corrupt(), ppm.0),
                 Trouble::Reorder(ppm) => {
-                    if chance.chance_ppm(&sites.reorder, ppm.0) {
+                    if chance.chance_ppm(sites.reorder(), ppm.0) {
                         held = delay.saturating_mul(2).max(1_000_000);
                     }
                 }

@@ -297,7 +297,7 @@ impl Frame<'_> {
     /// Asks neither the application nor the record's turn: any unanimous final state concludes.
     fn conclude(&mut self, candidate: &Claim) -> Result<ChannelId, Revert> {
         let state = &candidate.state;
-        let channel = state.fixed.channel_id();
+        let (channel, _) = self.crypto.hash_state(state);
         require(self.mode(channel) != Mode::Finalized, Revert::FINALIZED)?;
         require(state.is_final, Revert::MUST_BE_FINAL)?;
         let signers = self.signers(channel, candidate)?;
@@ -414,7 +414,8 @@ impl Frame<'_> {
         if claim.sigs.is_empty() {
             return Ok(U256::ZERO);
         }
-        let hash = claim.state.hash_in(channel);
+        let (of, hash) = self.crypto.hash_state(&claim.state);
+        assert_eq!(of, channel, "a claim is about the channel that its fixed part names");
         let mut signers = U256::ZERO;
         for sig in &claim.sigs {
             let signer = self.recover(hash, sig)?;

@@ -120,7 +120,8 @@ fn totals(
     let mut totals = BTreeMap::<Address, Amount>::new();
     for (asset, amount) in amounts {
         let total = totals.entry(asset).or_default();
-        *total = total.checked_add(amount).ok_or(format!("asset {asset}: more than 2^256"))?;
+        *total =
+            total.checked_add(amount).ok_or_else(|| format!("asset {asset}: more than 2^256"))?;
     }
     Ok(totals)
 }
