@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use fairway_sim::build_id;
+use fairway_sim::scenario::Library;
 use serde_json::Value;
 
 fn sim(folder: &Path, arguments: &[&str]) -> Output {
@@ -161,6 +162,40 @@ fn a_failure_can_be_replayed_from_what_it_left() {
     error: smoke/plain#0@[digest]-00000000/reference+mutant=effect-before-sync was recorded by build 00000000, this is build [build]
       to repeat it on this build: add --any-build
     ");
+}
+
+/// Goal: `shrink` works on the run that was meant and on no other.
+/// Method: a planted bug by its seed id, then the id of another build, of a changed scenario, and of a run that passes.
+#[test]
+fn shrinking_takes_runs_of_this_build_and_leaves_a_small_bundle() {
+    let folder = folder("shrink");
+    let found = sim(&folder, &["run", "negative/no_resend_after_restart", "--format", "jsonl"]);
+    let record = stdout(&found).lines().last().map(str::to_string).expect("a record a run");
+    let record: Value = serde_json::from_str(&record).expect("a JSON record");
+    let seed = record["seed"].as_u64().expect("a seed");
+    let id = |what: &str, build: &str| {
+        let scenarios = Library::new().load(what, &[]).expect("a built-in scenario");
+        format!("{what}#{seed:x}@{}-{build}/reference", scenarios[0].digest_short())
+    };
+    let good = id("negative/no_resend_after_restart", build_id::short());
+    let small = sim(&folder, &["shrink", &good, "--out", "out"]);
+    assert_eq!(code(&small), 0, "{}", stderr(&small));
+    assert!(stdout(&small).contains("shrunk from 6 to 2"), "{}", stdout(&small));
+    let bundle = stdout(&small);
+    let bundle = bundle.split("replay '").nth(1).and_then(|l| l.split('\'').next());
+    let again = sim(&folder, &["replay", bundle.expect("a replay line")]);
+    assert!(stdout(&again).contains("same verdict, same digest"), "{}", stderr(&again));
+
+    let foreign = sim(&folder, &["shrink", &id("smoke/plain", "00000000")]);
+    assert_eq!(code(&foreign), 8, "{}", stderr(&foreign));
+    let (digest, _) = good.split_once('-').expect("a build after the digest");
+    let changed = format!("smoke/plain{}", &digest[digest.find('#').expect("a seed")..]);
+    let changed = sim(&folder, &["shrink", &format!("{changed}-{}/reference", build_id::short())]);
+    assert_eq!(code(&changed), 2, "{}", stderr(&changed));
+    assert!(stderr(&changed).contains("the scenario has changed"), "{}", stderr(&changed));
+    let passes = sim(&folder, &["shrink", &id("smoke/plain", build_id::short())]);
+    assert_eq!(code(&passes), 2, "{}", stderr(&passes));
+    assert!(stderr(&passes).contains("found one that passes"), "{}", stderr(&passes));
 }
 
 /// Goal: a kept bug is found again whatever the build, and outside the corpus a foreign bundle is refused.

@@ -26,7 +26,7 @@ pub fn show(
 ) -> Outcome {
     let shrunk = (!args.no_shrink && how.engine == Engine::Reference).then(|| {
         let (plan, _) = how.plan(scenario, seed, &Tape::default());
-        shrink(how, &plan, seed, report, SHRINK_FOR)
+        shrink(how, &plan, &Tape::default(), seed, report, SHRINK_FOR)
     });
     let told = tell(scenario, how, seed, report, shrunk.as_ref());
     let files = write(&args.out, &told)?;
@@ -54,14 +54,15 @@ pub fn tell(
     report: &RunReport,
     shrunk: Option<&Shrunk>,
 ) -> Told {
-    let plan = match shrunk {
-        Some(shrunk) => shrunk.plan.clone(),
-        None => how.plan(scenario, seed, &Tape::default()).0,
+    let (plan, tape) = match shrunk {
+        Some(shrunk) => (shrunk.plan.clone(), shrunk.tape.clone()),
+        None => (how.plan(scenario, seed, &Tape::default()).0, Tape::default()),
     };
     let report = shrunk.map_or(report, |s| &s.report);
     let seed_id = how.seed_id(scenario, seed);
     let options = crate::world::Options { record: true, ..how.options() };
-    let run = how.run_plan(plan.clone(), Chance::new(seed), options);
+    let chance = Chance::with_tape(seed, tape.clone());
+    let run = how.run_plan(plan.clone(), chance, options);
     let story = sentences(scenario, &run).into_iter().map(|s| s.text).collect();
     let bundle = Bundle {
         schema: BUNDLE_SCHEMA,
@@ -69,7 +70,7 @@ pub fn tell(
         story,
         plan,
         ignore: how.ignore.clone(),
-        tape: Tape::default(),
+        tape,
         verdict: run.report.verdict.clone(),
         digest: run.report.digest.clone(),
         build: crate::build_id::BUILD_ID.into(),

@@ -11,6 +11,7 @@ mod progress;
 mod replay;
 mod run;
 mod shrink;
+mod source;
 
 use std::process::ExitCode;
 

@@ -1,15 +1,13 @@
 //! `replay` and `explain`: one run again.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{EngineArg, Outcome, Stop, failure, load};
-use crate::bundle::{BUNDLE_SCHEMA, Bundle};
+use super::source::{Builds, Source, find};
+use super::{EngineArg, Outcome, Stop, failure};
 use crate::campaign::{self, Run};
-use crate::chance::Tape;
-use crate::scenario::{Engine, Scenario};
-use crate::seed_id::SeedId;
+use crate::scenario::Engine;
 
 #[derive(Args, Clone, Debug)]
 pub struct ReplayArgs {
@@ -35,17 +33,14 @@ pub struct ReplayArgs {
     any_build: bool,
 }
 
-/// A run to repeat, and the scenario that it came from.
-struct Source {
-    bundle: Bundle,
-    scenario: Scenario,
-    /// Whether a verdict and a digest are known that must come out again.
-    recorded: bool,
+impl ReplayArgs {
+    fn builds(&self) -> Builds {
+        if self.any_build { Builds::Any } else { Builds::This }
+    }
 }
 
 pub fn replay(args: &ReplayArgs) -> Outcome {
-    let mut source = find(args)?;
-    source.bundle.ignore.extend(args.ignore.iter().cloned());
+    let source = find(&args.what, &args.ignore, args.builds())?;
     let engines = match args.engine {
         Some(engines) => engines.engines(),
         None => vec![source.bundle.seed_id.engine],
@@ -109,7 +104,7 @@ fn show(args: &ReplayArgs, source: &Source, engine: Engine, run: &Run) -> Outcom
 }
 
 pub fn explain(args: &ReplayArgs) -> Outcome {
-    let source = find(args)?;
+    let source = find(&args.what, &args.ignore, args.builds())?;
     let run = source.bundle.replay(source.bundle.seed_id.engine, true);
     println!("{}", source.scenario.story().trim());
     println!();
@@ -121,79 +116,4 @@ pub fn explain(args: &ReplayArgs) -> Outcome {
     }
     story.iter().for_each(|s| println!("{}", s.text));
     Ok(())
-}
-
-fn find(args: &ReplayArgs) -> Result<Source, Stop> {
-    if Path::new(&args.what).is_file() {
-        let bundle = Bundle::read(&args.what).map_err(|e| Stop::usage(e.to_string()))?;
-        if !bundle.is_of_this_build() && !args.any_build && !in_corpus(&args.what) {
-            return Err(stale(&bundle.build, bundle.commit.as_deref(), &args.what));
-        }
-        let scenario = scenario_of(&bundle.seed_id)?;
-        return Ok(Source { bundle, scenario, recorded: true });
-    }
-    let id: SeedId = args.what.parse().map_err(|e| Stop::usage(format!("{}: {e}", args.what)))?;
-    let build = crate::build_id::BUILD_ID;
-    if !build.starts_with(&id.build.to_string()) && !args.any_build {
-        return Err(stale(&id.build.to_string(), None, &args.what));
-    }
-    let scenario = scenario_of(&id)?;
-    if scenario.digest_short() != id.scenario_digest {
-        let found = scenario.digest_short();
-        return Err(Stop::usage(format!(
-            "{}: the scenario has changed: its digest is {found}",
-            args.what
-        )));
-    }
-    let bundle = bundle_of(&id, &scenario);
-    Ok(Source { bundle, scenario, recorded: false })
-}
-
-fn bundle_of(id: &SeedId, scenario: &Scenario) -> Bundle {
-    let how = campaign::How {
-        engine: id.engine,
-        crypto: id.crypto,
-        mutant: id.mutant.clone(),
-        ignore: Vec::new(),
-        settings: id.settings.clone().into_iter().collect(),
-    };
-    let (plan, _) = how.plan(scenario, id.seed, &Tape::default());
-    Bundle {
-        schema: BUNDLE_SCHEMA,
-        seed_id: id.clone(),
-        story: Vec::new(),
-        plan,
-        ignore: Vec::new(),
-        tape: Tape::default(),
-        verdict: crate::engine::Verdict::Pass,
-        digest: String::new(),
-        build: crate::build_id::BUILD_ID.into(),
-        commit: None,
-        fixed: false,
-    }
-}
-
-fn scenario_of(id: &SeedId) -> Result<Scenario, Stop> {
-    let settings: Vec<_> = id.settings.clone().into_iter().collect();
-    load(&id.scenario, &settings)?
-        .into_iter()
-        .next()
-        .ok_or_else(|| Stop::usage(format!("no scenario {}", id.scenario)))
-}
-
-/// Kept bugs are repeated on any build.
-fn in_corpus(file: &str) -> bool {
-    Path::new(file).components().any(|c| c.as_os_str() == "corpus")
-}
-
-fn stale(build: &str, commit: Option<&str>, what: &str) -> Stop {
-    let here = crate::build_id::short();
-    eprintln!("error: {what} was recorded by build {build}, this is build {here}");
-    if let Some(commit) = commit {
-        eprintln!("  to repeat it exactly:");
-        eprintln!("    git worktree add ../fairway-{commit} {commit}");
-        eprintln!("    cd ../fairway-{commit} && {}", failure::replay_line(what));
-    }
-    eprintln!("  to repeat it on this build: add --any-build");
-    Stop::code(8)
 }
