@@ -107,6 +107,20 @@ fn mistakes_are_one_line_and_exit_code_2() {
     ");
 }
 
+/// Goal: `explain` says what each thing was for. Method: a kept bug whose every element is needed.
+#[test]
+fn explaining_says_what_becomes_of_the_run_without_each_element() {
+    let told =
+        sim(root(), &["explain", "corpus/bugs/negative-sign_final_unchecked-0-reference.json"]);
+    assert_eq!(code(&told), 0, "{}", stderr(&told));
+    let text = stdout(&told);
+    let what_if = text.split("What if one thing had been different:\n").nth(1);
+    let what_if = what_if.expect("the counterfactual");
+    assert!(what_if.lines().count() >= 2, "{text}");
+    assert!(what_if.lines().all(|l| l.starts_with("  - ") && l.contains("(without it ")), "{text}");
+    assert!(what_if.contains("without it nothing fails"), "{text}");
+}
+
 #[test]
 fn jsonl_is_one_record_a_run_in_the_order_of_seeds() {
     let output = sim(root(), &["run", "smoke/plain", "--seeds", "3", "--format", "jsonl"]);

@@ -9,8 +9,8 @@ use crate::bundle::{BUNDLE_SCHEMA, Bundle};
 use crate::campaign::{How, Run};
 use crate::chance::{Chance, Tape};
 use crate::engine::{RunReport, Verdict};
-use crate::scenario::{Engine, Scenario};
-use crate::shrink::{Shrunk, shrink};
+use crate::scenario::{Element, Engine, Plan, Scenario};
+use crate::shrink::{Fingerprint, Shrunk, shrink};
 use crate::story;
 
 /// How long a failure is shrunk where it happens.
@@ -126,7 +126,7 @@ pub fn timeline(scenario: &Scenario, bundle: &Bundle, run: &Run) -> String {
 pub fn verdict_sentence(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Pass => "Every invariant held.".into(),
-        Verdict::Violation(v) => format!("{} was broken: {}", v.invariant, v.what),
+        Verdict::Violation(v) => format!("{} was broken: {}", v.invariant, story::what_broke(v)),
         Verdict::Panic(message) => format!("A node panicked: {message}"),
         Verdict::Budget(steps) => format!("Given up after {steps} steps."),
     }
@@ -175,6 +175,35 @@ pub fn write(out: &Path, told: &Told) -> Result<Files, Stop> {
     Ok(files)
 }
 
+/// One line for each operation and fault of a failing run: what it is, and what the run comes to without it.
+pub fn counterfactual_lines(
+    plan: &Plan,
+    verdict: &Verdict,
+    needed: &[(Element, Verdict)],
+) -> Vec<String> {
+    let line = |(element, without): &(Element, Verdict)| {
+        let text = plan.describe_element(*element).unwrap_or_default();
+        format!("{text} ({})", then(verdict, without))
+    };
+    needed.iter().map(line).collect()
+}
+
+/// What becomes of a failure when something is taken away.
+fn then(verdict: &Verdict, without: &Verdict) -> String {
+    let as_before = Fingerprint::of(verdict) == Fingerprint::of(without);
+    match without {
+        Verdict::Pass => "without it nothing fails".into(),
+        _ if as_before => "without it the same fails".into(),
+        Verdict::Violation(v) if matches!(verdict, Verdict::Violation(b) if b.invariant == v.invariant) =>
+        {
+            format!("without it {} is broken in another way", v.invariant)
+        }
+        Verdict::Violation(v) => format!("without it {} is broken instead", v.invariant),
+        Verdict::Panic(_) => "without it a node panics".into(),
+        Verdict::Budget(_) => "without it the run does not end".into(),
+    }
+}
+
 /// Prints the block.
 pub fn print(told: &Told, shrunk: Option<&Shrunk>, files: &Files) {
     println!("\n{}", told.headline);
@@ -184,15 +213,9 @@ pub fn print(told: &Told, shrunk: Option<&Shrunk>, files: &Files) {
             "  shrunk from {before} to {after} operations and faults in {} runs; what is left:",
             shrunk.tried
         );
-        for (element, without) in &shrunk.needed {
-            let text = told.bundle.plan.describe_element(*element).unwrap_or_default();
-            let then = if without.is_pass() {
-                "without it nothing fails"
-            } else {
-                "without it something fails still"
-            };
-            println!("    - {text} ({then})");
-        }
+        let plan = &told.bundle.plan;
+        let lines = counterfactual_lines(plan, &told.bundle.verdict, &shrunk.needed);
+        lines.iter().for_each(|line| println!("    - {line}"));
     }
     println!("  what happened:");
     told.bundle.story.iter().for_each(|s| println!("    {s}"));

@@ -8,6 +8,7 @@ use super::source::{Builds, Source, find};
 use super::{EngineArg, Outcome, Stop, failure};
 use crate::campaign::{self, Run};
 use crate::scenario::Engine;
+use crate::shrink::counterfactuals;
 
 #[derive(Args, Clone, Debug)]
 pub struct ReplayArgs {
@@ -105,15 +106,25 @@ fn show(args: &ReplayArgs, source: &Source, engine: Engine, run: &Run) -> Outcom
 
 pub fn explain(args: &ReplayArgs) -> Outcome {
     let source = find(&args.what, &args.ignore, args.builds())?;
-    let run = source.bundle.replay(source.bundle.seed_id.engine, true);
+    let bundle = &source.bundle;
+    crate::engine::check_available(bundle.seed_id.engine).map_err(Stop::usage)?;
+    let run = bundle.replay(bundle.seed_id.engine, true);
     println!("{}", source.scenario.story().trim());
     println!();
-    source.bundle.plan.describe().iter().for_each(|l| println!("  {l}"));
+    bundle.plan.describe().iter().for_each(|l| println!("  {l}"));
     println!();
     let story = failure::sentences(&source.scenario, &run);
     if story.is_empty() {
         println!("{}", failure::verdict_sentence(&run.report.verdict));
     }
     story.iter().for_each(|s| println!("{}", s.text));
+    let verdict = &run.report.verdict;
+    if !verdict.is_pass() {
+        println!("\nWhat if one thing had been different:");
+        let seed = bundle.seed_id.seed;
+        let needed = counterfactuals(&bundle.how(), &bundle.plan, &bundle.tape, seed);
+        let lines = failure::counterfactual_lines(&bundle.plan, verdict, &needed);
+        lines.iter().for_each(|line| println!("  - {line}"));
+    }
     Ok(())
 }
