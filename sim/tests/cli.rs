@@ -173,9 +173,13 @@ fn a_failure_can_be_replayed_from_what_it_left() {
     assert_eq!(code(&refused), 8);
     let digits = seed_id.split(['@', '-']).nth(1).expect("a scenario digest");
     insta::assert_snapshot!(stderr(&refused).replace(digits, "[digest]"), @r"
-    error: smoke/plain#0@[digest]-00000000/reference+mutant=effect-before-sync was recorded by build 00000000, this is build [build]
-      to repeat it on this build: add --any-build
+    error: smoke/plain#0@[digest]-00000000/reference+mutant=effect-before-sync: expected a run of this build, [build], found one of build 00000000
+      no commit that git knows here makes that build with this compiler: ask who sent it
+      to repeat it on this build, where the seed may mean another run: add --any-build
     ");
+    let there = sim(&folder, &["replay", &other_build, "--at-commit"]);
+    assert_eq!(code(&there), 2, "{}", stderr(&there));
+    assert!(stderr(&there).starts_with("error: --at-commit: expected a build that some commit"));
 }
 
 /// Goal: `shrink` works on the run that was meant and on no other.
@@ -226,8 +230,15 @@ fn kept_bugs_are_found_on_any_build_and_other_bundles_on_their_own() {
     let mut bundle: Value = serde_json::from_str(&text).expect("a bundle");
     bundle["build"] = Value::String("0".repeat(64));
     fs::write(folder.join("bundle.json"), bundle.to_string()).expect("a writable folder");
+    bundle["commit"] = Value::String("c".repeat(40));
+    fs::write(folder.join("bundle.json"), bundle.to_string()).expect("a writable folder");
     let refused = sim(&folder, &["replay", "bundle.json"]);
     assert_eq!(code(&refused), 8, "{}", stderr(&refused));
+    let paste = "    git worktree add --detach ../fairway-cccccccccccc cccccccc";
+    assert!(stderr(&refused).contains(paste), "{}", stderr(&refused));
+    assert!(
+        stderr(&refused).contains("cd ../fairway-cccccccccccc && cargo run --release -- replay '/")
+    );
     let accepted = sim(&folder, &["replay", "bundle.json", "--any-build"]);
     assert_eq!(code(&accepted), 1, "{}", stderr(&accepted));
 }

@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod at_commit;
 mod bench;
 mod check;
 mod corpus;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::source::{Builds, Source, find};
-use super::{EngineArg, Outcome, Stop, failure};
+use super::source::{Builds, Source, find, origin};
+use super::{EngineArg, Outcome, Stop, at_commit, failure};
 use crate::campaign::{self, Run};
 use crate::scenario::Engine;
 use crate::shrink::counterfactuals;
@@ -32,6 +32,9 @@ pub struct ReplayArgs {
     /// Accept a run of another build: its verdict must come again, its digest need not.
     #[arg(long)]
     any_build: bool,
+    /// Repeat a run of another build with the sources that it came from: checks its commit out below target/fairway/at and builds it.
+    #[arg(long, conflicts_with = "any_build")]
+    at_commit: bool,
 }
 
 impl ReplayArgs {
@@ -41,6 +44,17 @@ impl ReplayArgs {
 }
 
 pub fn replay(args: &ReplayArgs) -> Outcome {
+    if args.at_commit {
+        let (build, commit) = origin(&args.what)?;
+        if !crate::build_id::BUILD_ID.starts_with(&build) {
+            let Some(commit) = commit else {
+                return Err(Stop::usage(format!(
+                    "--at-commit: expected a build that some commit here makes with this compiler, found {build}"
+                )));
+            };
+            return at_commit::repeat(&commit, &args.what);
+        }
+    }
     let source = find(&args.what, &args.ignore, args.builds())?;
     let engines = match args.engine {
         Some(engines) => engines.engines(),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Stop, failure, load};
+use crate::build_id::commit_of;
 use crate::bundle::{BUNDLE_SCHEMA, Bundle};
 use crate::campaign::How;
 use crate::chance::Tape;
@@ -46,7 +47,7 @@ pub fn find(what: &str, ignore: &[String], builds: Builds) -> Result<Source, Sto
 fn from_bundle(file: &str, builds: Builds) -> Result<Source, Stop> {
     let bundle = Bundle::read(file).map_err(|e| Stop::usage(e.to_string()))?;
     if !bundle.is_of_this_build() && builds == Builds::This && !in_corpus(file) {
-        return Err(stale(&bundle.build, bundle.commit.as_deref(), file));
+        return Err(stale(&bundle.build, bundle.commit, file));
     }
     let scenario = scenario_of(&bundle.seed_id)?;
     Ok(Source { bundle, scenario, recorded: true })
@@ -108,14 +109,39 @@ fn in_corpus(file: &str) -> bool {
     Path::new(file).components().any(|c| c.as_os_str() == "corpus")
 }
 
-fn stale(build: &str, commit: Option<&str>, what: &str) -> Stop {
-    let here = crate::build_id::short();
-    eprintln!("error: {what} was recorded by build {build}, this is build {here}");
-    if let Some(commit) = commit {
-        eprintln!("  to repeat it exactly:");
-        eprintln!("    git worktree add ../fairway-{commit} {commit}");
-        eprintln!("    cd ../fairway-{commit} && {}", failure::replay_line(what));
+/// The build that a run came from, and its commit where that can be told.
+pub fn origin(what: &str) -> Result<(String, Option<String>), Stop> {
+    if Path::new(what).is_file() {
+        let bundle = Bundle::read(what).map_err(|e| Stop::usage(e.to_string()))?;
+        let commit = commit_of(&bundle.build).or(bundle.commit);
+        return Ok((bundle.build, commit));
     }
-    eprintln!("  to repeat it on this build: add --any-build");
+    let id: SeedId = what.parse().map_err(|e| Stop::usage(format!("{what}: {e}")))?;
+    let build = id.build.to_string();
+    let commit = commit_of(&build);
+    Ok((build, commit))
+}
+
+/// One line that says why, and the lines to paste.
+fn stale(build: &str, commit: Option<String>, what: &str) -> Stop {
+    let (build, here) = (build.get(..8).unwrap_or(build), crate::build_id::short());
+    eprintln!("error: {what}: expected a run of this build, {here}, found one of build {build}");
+    // What was checked out when it was made may have had changes that were not committed.
+    match commit_of(build).or(commit) {
+        Some(commit) => {
+            let folder = format!("../fairway-{}", commit.get(..12).unwrap_or(&commit));
+            let there = std::fs::canonicalize(what).map(|p| p.display().to_string());
+            let there = there.unwrap_or_else(|_| what.to_string());
+            eprintln!(
+                "  it was made from commit {commit}; to repeat it there, add --at-commit, or:"
+            );
+            eprintln!("    git worktree add --detach {folder} {commit}");
+            eprintln!("    cd {folder} && {}", failure::replay_line(&there));
+        }
+        None => eprintln!(
+            "  no commit that git knows here makes that build with this compiler: ask who sent it"
+        ),
+    }
+    eprintln!("  to repeat it on this build, where the seed may mean another run: add --any-build");
     Stop::code(8)
 }
