@@ -107,6 +107,29 @@ fn mistakes_are_one_line_and_exit_code_2() {
     ");
 }
 
+/// Goal: a build server shows what passed and what failed, and why. Method: a scenario that passes, and one with a planted bug.
+#[test]
+fn junit_has_one_case_for_what_passed_and_one_for_each_failure() {
+    let folder = folder("junit");
+    let run = |rest: &[&str]| {
+        let common = ["run", "smoke/plain", "--seeds", "3", "--format", "junit", "--out", "out"];
+        sim(&folder, &[&common[..], rest].concat())
+    };
+    let passed = run(&[]);
+    assert_eq!(code(&passed), 0, "{}", stderr(&passed));
+    let text = stdout(&passed);
+    assert!(text.starts_with("<?xml"), "{text}");
+    assert!(text.contains("tests=\"1\"") && text.contains("failures=\"0\""), "{text}");
+    assert!(text.contains("3 of 3 runs passed, from seed 0"), "{text}");
+    let failed = run(&["--mutant", "effect-before-sync"]);
+    assert_eq!(code(&failed), 1, "{}", stderr(&failed));
+    let text = stdout(&failed);
+    assert!(text.contains("failures=\"1\""), "{text}");
+    assert!(text.contains("type=\"durable-before-sent\""), "{text}");
+    assert!(text.contains("-- replay &apos;smoke/plain#0@"), "{text}");
+    assert!(text.contains("tests=\"1\""), "nothing passed: {text}");
+}
+
 /// Goal: `explain` says what each thing was for. Method: a kept bug whose every element is needed.
 #[test]
 fn explaining_says_what_becomes_of_the_run_without_each_element() {

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::Stop;
 use super::run::{Format, RunArgs};
-use super::{Outcome, Stop};
 use crate::bundle::{BUNDLE_SCHEMA, Bundle};
 use crate::campaign::{How, Run};
 use crate::chance::{Chance, Tape};
@@ -23,7 +23,7 @@ pub fn show(
     how: &How,
     seed: u64,
     report: &RunReport,
-) -> Outcome {
+) -> Result<Told, Stop> {
     let shrunk = (!args.no_shrink && how.engine == Engine::Reference).then(|| {
         let (plan, _) = how.plan(scenario, seed, &Tape::default());
         shrink(how, &plan, &Tape::default(), seed, report, SHRINK_FOR)
@@ -33,7 +33,7 @@ pub fn show(
     if args.format == Format::Tty {
         print(&told, shrunk.as_ref(), &files);
     }
-    Ok(())
+    Ok(told)
 }
 
 /// Everything there is to say about a failure.

@@ -7,6 +7,7 @@ mod corpus;
 mod demo;
 mod doctor;
 mod failure;
+mod junit;
 mod list;
 mod progress;
 mod replay;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::junit::{self, Case, Failure, Suite};
 use super::progress::Progress;
 use super::{HowArgs, Outcome, Stop, failure, load, thousands, workers};
 use crate::campaign::{self, How, Tally, Until, sweep};
@@ -59,6 +60,8 @@ pub enum Format {
     Tty,
     /// One JSON record a run, in the order of seeds.
     Jsonl,
+    /// One JUnit report, for build servers.
+    Junit,
 }
 
 fn seeds(text: &str) -> Result<Seeds, String> {
@@ -133,10 +136,10 @@ pub fn run(args: &RunArgs) -> Outcome {
         );
     }
     let progress = Progress::new(per_scenario * jobs.len() as u64, quiet);
-    let mut done = sweep_all(args, jobs, &progress);
+    let done = sweep_all(args, jobs, &progress);
     progress.finish();
     let elapsed = progress.elapsed();
-    let codes = report_all(args, &mut done)?;
+    let codes = report_all(args, &done, elapsed)?;
     if !quiet {
         summary(&done, elapsed);
     }
@@ -183,45 +186,90 @@ fn sweep_all(args: &RunArgs, jobs: Vec<(Scenario, How)>, progress: &Progress) ->
 }
 
 /// Prints every scenario's result; the exit codes that follow.
-fn report_all(args: &RunArgs, done: &mut [Done]) -> Result<BTreeSet<u8>, Stop> {
+fn report_all(args: &RunArgs, done: &[Done], took: Duration) -> Result<BTreeSet<u8>, Stop> {
     let mut codes = BTreeSet::new();
     let mut lines = Vec::new();
-    for d in done.iter() {
+    let mut suites = Vec::new();
+    for d in done {
         if args.format == Format::Jsonl {
             print_jsonl(d)?;
         }
-        match d.scenario.expect() {
-            Expect::Pass => {
-                lines.push(one_line(d));
-                let missed: Vec<&String> =
-                    d.scenario.goals().iter().filter(|g| !d.tally.goals.contains_key(*g)).collect();
-                if !missed.is_empty() && d.tally.failed.is_empty() {
-                    let enough = d.tally.runs >= GOALS_AFTER;
-                    let word = if enough { "GOAL MISSED" } else { "not yet reached" };
-                    lines.push(format!(
-                        "         {word}: {}",
-                        missed.iter().map(|g| g.as_str()).collect::<Vec<_>>().join(", ")
-                    ));
-                    codes.extend(enough.then_some(9));
-                }
-                for (seed, report) in d.tally.failed.iter().take(3) {
-                    codes.insert(campaign::exit_code(&report.verdict));
-                    failure::show(args, &d.scenario, &d.how, *seed, report)?;
-                }
-            }
+        let cases = match d.scenario.expect() {
+            Expect::Pass => passing(args, d, &mut codes, &mut lines)?,
             Expect::Violation(name) => {
                 let (line, caught) = negative_line(d, name);
+                codes.extend((!caught).then_some(10));
+                let case = negative_case(d, &line, caught);
                 lines.push(line);
-                if !caught {
-                    codes.insert(10);
-                }
+                vec![case]
             }
-        }
+        };
+        suites.push(Suite { name: label(d), cases });
     }
-    if args.format == Format::Tty {
-        lines.iter().for_each(|l| println!("{l}"));
+    match args.format {
+        Format::Tty => lines.iter().for_each(|l| println!("{l}")),
+        Format::Junit => println!("{}", junit::xml(&suites, took).map_err(Stop::harness)?.trim()),
+        Format::Jsonl => {}
     }
     Ok(codes)
+}
+
+/// A scenario that must pass: its line, its failures with their blocks, the goals that it missed.
+fn passing(
+    args: &RunArgs,
+    d: &Done,
+    codes: &mut BTreeSet<u8>,
+    lines: &mut Vec<String>,
+) -> Result<Vec<Case>, Stop> {
+    lines.push(one_line(d));
+    let first = d.tally.digests.first().map_or(args.seeds.0.start, |(seed, _)| *seed);
+    let name = format!("{} of {} runs passed, from seed {first}", d.tally.passed, d.tally.runs);
+    let mut cases = Vec::new();
+    cases.extend((d.tally.passed > 0).then_some(Case { name, failure: None }));
+    let goals = d.scenario.goals().iter();
+    let missed: Vec<&str> =
+        goals.filter(|g| !d.tally.goals.contains_key(*g)).map(String::as_str).collect();
+    if !missed.is_empty() && d.tally.failed.is_empty() {
+        let enough = d.tally.runs >= GOALS_AFTER;
+        let word = if enough { "GOAL MISSED" } else { "not yet reached" };
+        let line = format!("{word}: {}", missed.join(", "));
+        if enough {
+            codes.insert(9);
+            let property = "goals".to_string();
+            let block = format!("{} runs reached none of them", d.tally.runs);
+            let failure = Failure { property, message: line.clone(), block };
+            cases.push(Case { name: "goals".into(), failure: Some(failure) });
+        }
+        lines.push(format!("         {line}"));
+    }
+    for (seed, report) in d.tally.failed.iter().take(3) {
+        codes.insert(campaign::exit_code(&report.verdict));
+        let told = failure::show(args, &d.scenario, &d.how, *seed, report)?;
+        cases.push(failed_case(&told, report));
+    }
+    Ok(cases)
+}
+
+fn failed_case(told: &failure::Told, report: &RunReport) -> Case {
+    let (kind, property) = words(report);
+    let id = told.bundle.seed_id.to_string();
+    let message = failure::verdict_sentence(&report.verdict);
+    let mut block = vec![told.headline.clone()];
+    block.extend(told.bundle.story.iter().cloned());
+    block.push(failure::replay_line(&id));
+    let property = property.unwrap_or(kind).to_string();
+    let failure = Failure { property, message, block: block.join("\n") };
+    Case { name: id, failure: Some(failure) }
+}
+
+fn negative_case(d: &Done, line: &str, caught: bool) -> Case {
+    let message = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let failure = (!caught).then(|| Failure {
+        property: "mutant survived".into(),
+        message,
+        block: d.scenario.story().to_string(),
+    });
+    Case { name: "the planted bug is found".into(), failure }
 }
 
 fn label(d: &Done) -> String {
