@@ -42,7 +42,7 @@ fn root() -> &'static Path {
 }
 
 #[test]
-fn help_lists_the_commands_for_everyone_and_says_what_exit_codes_mean() {
+fn help_lists_every_command_with_examples_and_says_what_exit_codes_mean() {
     let output = sim(root(), &["--help"]);
     assert_eq!(code(&output), 0);
     let text = stdout(&output);
@@ -53,8 +53,14 @@ fn help_lists_the_commands_for_everyone_and_says_what_exit_codes_mean() {
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(commands, ["run", "replay", "check", "doctor", "help"]);
+    let expected =
+        "demo run replay explain shrink check list schema corpus doctor bench help".split(' ');
+    assert_eq!(commands, expected.collect::<Vec<_>>());
     assert!(text.contains("Exit codes: 0 pass"), "{text}");
+    for command in commands.iter().filter(|c| !["demo", "help"].contains(c)) {
+        let help = stdout(&sim(root(), &[command, "--help"]));
+        assert!(help.contains("Examples:\n  fairway-sim"), "{command}: {help}");
+    }
 }
 
 const BAD_SCENARIO: &str = r#"schema = 1
@@ -74,6 +80,14 @@ fn mistakes_are_one_line_and_exit_code_2() {
     let folder = folder("mistakes");
     fs::write(folder.join("story.toml"), BAD_SCENARIO).expect("a writable folder");
     fs::write(folder.join("bundle.json"), "{\"schema\": 1}").expect("a writable folder");
+    fs::create_dir(folder.join("empty")).expect("a writable folder");
+    let id = |rest: &str| {
+        let plain = Library::new().load("smoke/plain", &[]).expect("a built-in scenario");
+        format!("smoke/plain#1@{}-{}/{rest}", plain[0].digest_short(), build_id::short())
+    };
+    let (no_mutant, good) = (id("reference+mutant=efect-before-sync"), id("reference"));
+    let (head, tail) = good.split_once('@').expect("a digest");
+    let changed = format!("{head}@00000000{}", &tail[8..]);
     let mistakes: &[&[&str]] = &[
         &["check", "story.toml"],
         &["check", "nowhere.toml"],
@@ -84,6 +98,36 @@ fn mistakes_are_one_line_and_exit_code_2() {
         &["run", "smoke/plian"],
         &["run", "smoke/plain", "--set", "phases.caos=1s"],
         &["corpus", "verify", "nowhere"],
+        &["check", "empty"],
+        &["replay", &no_mutant],
+        &["replay", &changed],
+        &["replay", &good, "--ignore", "no-equivocaton"],
+        &["explain", "nonsense"],
+        &["shrink", "smoke/plain"],
+        &["shrink", "bundle.json"],
+        &["corpus", "verify", "empty"],
+        &["run", "negative", "--engine", "madsim"],
+        &["run", "smoke/plain", "--ignore", "no-equivocaton"],
+        // What clap refuses.
+        &["rn"],
+        &["run", "--sedes", "3"],
+        &["schema", "--sedes"],
+        &["run", "--seeds"],
+        &["run", "--seeds", "few"],
+        &["run", "--seeds", "5..3"],
+        &["run", "--for", "10"],
+        &["run", "--determinism", "200%"],
+        &["run", "-j", "0"],
+        &["run", "--set", "phases.chaos"],
+        &["run", "--engine", "tokio"],
+        &["run", "--engine", "madsin"],
+        &["run", "--keep-going", "--fail-fast"],
+        &["run", "smoke", "attack"],
+        &["replay"],
+        &["replay", &good, "--until", "soon"],
+        &["list", "mutant"],
+        &["corpus"],
+        &["corpus", "verfy"],
     ];
     let mut said = String::new();
     for arguments in mistakes {
@@ -94,17 +138,64 @@ fn mistakes_are_one_line_and_exit_code_2() {
         assert_eq!(stdout(&output), "", "{arguments:?}");
         said.push_str(&line);
     }
+    let said = said.replace(&tail[..8], "[digest]");
     insta::assert_snapshot!(said, @r"
     error: story.toml:5: topology.chanels: expected a key among `chain`, `channels`, `disk`, `network`, `parties`, `party`, `patience`, found `chanels`; did you mean `channels`?
     error: scenario `nowhere.toml`: expected a name such as smoke/plain or a path, found neither
     error: nonsense: seed id `nonsense`: expected `#` before the seed, as in smoke/plain#14c0@5e1f0a2b-90c3d4e5/reference
     error: smoke/plain#1@5e1f0a2b-90c3d4e5/tokio: seed id: engine `tokio`: expected `reference`, `madsim` or `turmoil`
     error: bundle.json: expected a bundle of schema 1: missing field `seed_id` at line 1 column 13
-    error: --mutant: no mutant `efect-before-sync`; did you mean `effect-before-sync`?
+    error: --mutant: expected a mutant (see `list mutants`), found `efect-before-sync`; did you mean `effect-before-sync`?
     error: scenario `smoke/plian`: expected a name such as smoke/plain or a path, found neither; did you mean smoke/plain?
     error: --set: phases.caos: expected a key among `chaos`, `settle`, found `caos`; did you mean `chaos`?
-    error: nowhere: No such file or directory (os error 2)
+    error: nowhere: expected a folder of bundles: No such file or directory (os error 2)
+    error: empty: expected .toml files, found none
+    error: smoke/plain#1@[digest]-[build]/reference+mutant=efect-before-sync: mutant: expected a mutant (see `list mutants`), found `efect-before-sync`; did you mean `effect-before-sync`?
+    error: smoke/plain#1@00000000-[build]/reference: expected a run of scenario digest [digest], which smoke/plain has here, found 00000000: the scenario has changed
+    error: --ignore: expected an invariant (see `list invariants`), found `no-equivocaton`; did you mean `no-equivocation`?
+    error: nonsense: seed id `nonsense`: expected `#` before the seed, as in smoke/plain#14c0@5e1f0a2b-90c3d4e5/reference
+    error: smoke/plain: seed id `smoke/plain`: expected `#` before the seed, as in smoke/plain#14c0@5e1f0a2b-90c3d4e5/reference
+    error: bundle.json: expected a bundle of schema 1: missing field `seed_id` at line 1 column 13
+    error: empty: expected bundles (.json), found none
+    error: --engine: expected an engine that a scenario of `negative` lists, found madsim
+    error: --ignore: expected an invariant (see `list invariants`), found `no-equivocaton`; did you mean `no-equivocation`?
+    error: fairway-sim: expected a command among demo, run, replay, explain, shrink, check, list, schema, corpus, doctor, bench, found `rn`
+    error: fairway-sim run: expected an option among --seeds, --for, --engine, --crypto, --mutant, --ignore, --set, --jobs, --determinism, --keep-going, --fail-fast, --no-shrink, --format, --out, --help, found `--sedes`; did you mean `--seeds`?
+    error: fairway-sim schema: expected an option among --help, found `--sedes`
+    error: fairway-sim run: expected a value after `--seeds <SEEDS>`, found none
+    error: fairway-sim run: --seeds <SEEDS>: expected N or A..B, found `few`
+    error: fairway-sim run: --seeds <SEEDS>: expected at least one seed, found `5..3`
+    error: fairway-sim run: --for <10m>: expected a duration such as 30s, 10m or 2h, found `10`
+    error: fairway-sim run: --determinism <DETERMINISM>: expected a percentage such as 5%, found `200%`
+    error: fairway-sim run: --jobs <JOBS>: expected a number of threads, at least 1, found `0`
+    error: fairway-sim run: --set <KEY=VALUE>: expected KEY=VALUE, such as phases.chaos=90s, found `phases.chaos`
+    error: fairway-sim run: --engine <ENGINE>: expected one of reference, madsim, turmoil, all, found `tokio`
+    error: fairway-sim run: --engine <ENGINE>: expected one of reference, madsim, turmoil, all, found `madsin`; did you mean `madsim`?
+    error: fairway-sim run: expected --keep-going or --fail-fast, found both
+    error: fairway-sim run: expected no further word after [WHAT], found `attack`
+    error: fairway-sim replay: expected <WHAT>, found nothing
+    error: fairway-sim replay: --until <SECONDS>: expected a whole number, found `soon`
+    error: fairway-sim list: [WHAT]: expected one of scenarios, invariants, mutants, faults, found `mutant`; did you mean `mutants`?
+    error: fairway-sim corpus: expected a command among verify, found none
+    error: fairway-sim corpus: expected a command among verify, found `verfy`; did you mean `verify`?
     ");
+}
+
+/// Goal: a place that cannot be written is the caller's mistake and not the harness's. Method: a file where a folder should be.
+#[test]
+fn a_place_that_cannot_be_written_is_wrong_usage() {
+    let folder = folder("unwritable");
+    fs::write(folder.join("file"), "").expect("a writable folder");
+    let failing = ["run", "smoke/plain", "--mutant", "effect-before-sync", "--seeds", "1"];
+    let run = sim(&folder, &[&failing[..], &["--no-shrink", "--out", "file"]].concat());
+    assert_eq!(code(&run), 2, "{}", stderr(&run));
+    assert!(stderr(&run).starts_with("error: --out: expected a folder to write into, found file"));
+    assert_eq!(stderr(&run).lines().count(), 1, "{}", stderr(&run));
+    let kept = root().join("corpus/bugs/smoke-torn_tail-0-reference.json");
+    let kept = kept.display().to_string();
+    let replay = sim(&folder, &["replay", &kept, "--html", "file/page.html"]);
+    assert_eq!(code(&replay), 2, "{}", stderr(&replay));
+    assert!(stderr(&replay).starts_with("error: --html: expected a file to write, found"));
 }
 
 /// Goal: a build server shows what passed and what failed, and why. Method: a scenario that passes, and one with a planted bug.
@@ -252,7 +343,6 @@ fn kept_bugs_are_found_on_any_build_and_other_bundles_on_their_own() {
     let text = fs::read_to_string(kept).expect("a kept bug");
     let mut bundle: Value = serde_json::from_str(&text).expect("a bundle");
     bundle["build"] = Value::String("0".repeat(64));
-    fs::write(folder.join("bundle.json"), bundle.to_string()).expect("a writable folder");
     bundle["commit"] = Value::String("c".repeat(40));
     fs::write(folder.join("bundle.json"), bundle.to_string()).expect("a writable folder");
     let refused = sim(&folder, &["replay", "bundle.json"]);

@@ -168,7 +168,9 @@ pub fn write(out: &Path, told: &Told) -> Result<Files, Stop> {
     let stem = format!("{}-{:x}-{}", id.scenario.replace('/', "-"), id.seed, id.engine.name());
     let files =
         Files { bundle: out.join(format!("{stem}.json")), html: out.join(format!("{stem}.html")) };
-    let failed = |e: std::io::Error| Stop::harness(format!("{}: {e}", out.display()));
+    let failed = |e: std::io::Error| {
+        Stop::usage(format!("--out: expected a folder to write into, found {}: {e}", out.display()))
+    };
     std::fs::create_dir_all(out).map_err(failed)?;
     told.bundle.write(&files.bundle).map_err(failed)?;
     std::fs::write(&files.html, &told.html).map_err(failed)?;

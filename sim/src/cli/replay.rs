@@ -11,9 +11,10 @@ use crate::scenario::Engine;
 use crate::shrink::counterfactuals;
 
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct ReplayArgs {
     /// A seed id, a bundle, or a file of the corpus.
-    pub what: String,
+    what: String,
     /// Another engine than the run's own, or all.
     #[arg(long, value_enum)]
     engine: Option<EngineArg>,
@@ -37,10 +38,36 @@ pub struct ReplayArgs {
     at_commit: bool,
 }
 
-impl ReplayArgs {
-    fn builds(&self) -> Builds {
-        if self.any_build { Builds::Any } else { Builds::This }
-    }
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXPLAIN_EXAMPLES)]
+pub struct ExplainArgs {
+    /// A seed id, a bundle, or a file of the corpus.
+    what: String,
+    /// Take this invariant out, as the run did.
+    #[arg(long, value_name = "INVARIANT")]
+    ignore: Vec<String>,
+    /// Accept a run of another build: the seed may mean another run here.
+    #[arg(long)]
+    any_build: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  fairway-sim replay 'smoke/plain#2a@…/reference'        the seed id that a failure printed
+  fairway-sim replay target/fairway/latest/run.json      the bundle that it left
+  fairway-sim replay run.json --trace --until 20         everything that happened in the first 20 s
+  fairway-sim replay run.json --html run.html            the same as a page
+  fairway-sim replay run.json --engine all               the same plan on every engine
+  fairway-sim replay run.json --at-commit                by the sources that it came from";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  fairway-sim explain 'smoke/plain#2a@…/reference'       what happened, in plain words
+  fairway-sim explain corpus/bugs/smoke-torn_tail-0-reference.json";
+
+/// Runs of which builds are taken.
+fn builds(any: bool) -> Builds {
+    if any { Builds::Any } else { Builds::This }
 }
 
 pub fn replay(args: &ReplayArgs) -> Outcome {
@@ -55,7 +82,7 @@ pub fn replay(args: &ReplayArgs) -> Outcome {
             return at_commit::repeat(&commit, &args.what);
         }
     }
-    let source = find(&args.what, &args.ignore, args.builds())?;
+    let source = find(&args.what, &args.ignore, builds(args.any_build))?;
     let engines = match args.engine {
         Some(engines) => engines.engines(),
         None => vec![source.bundle.seed_id.engine],
@@ -112,14 +139,16 @@ fn show(args: &ReplayArgs, source: &Source, engine: Engine, run: &Run) -> Outcom
     }
     if let Some(file) = &args.html {
         let html = failure::timeline(&source.scenario, &source.bundle, run);
-        std::fs::write(file, html).map_err(|e| Stop::usage(format!("{}: {e}", file.display())))?;
+        std::fs::write(file, html).map_err(|e| {
+            Stop::usage(format!("--html: expected a file to write, found {}: {e}", file.display()))
+        })?;
         println!("  timeline: {}", file.display());
     }
     Ok(())
 }
 
-pub fn explain(args: &ReplayArgs) -> Outcome {
-    let source = find(&args.what, &args.ignore, args.builds())?;
+pub fn explain(args: &ExplainArgs) -> Outcome {
+    let source = find(&args.what, &args.ignore, builds(args.any_build))?;
     let bundle = &source.bundle;
     crate::engine::check_available(bundle.seed_id.engine).map_err(Stop::usage)?;
     let run = bundle.replay(bundle.seed_id.engine, true);

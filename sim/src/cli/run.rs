@@ -15,6 +15,7 @@ use crate::engine::{RunReport, Verdict};
 use crate::scenario::{Availability, Engine, Expect, Scenario, available};
 
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct RunArgs {
     /// A scenario, a group (`smoke`, `attack`, `negative`, `scenarios` for all but negative), a file or a folder.
     #[arg(default_value = "smoke")]
@@ -28,7 +29,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub how: HowArgs,
     /// Threads; all cores by default.
-    #[arg(short = 'j', long)]
+    #[arg(short = 'j', long, value_parser = threads)]
     pub jobs: Option<usize>,
     /// Repeat this part of the runs in another process and compare digests.
     #[arg(long, default_value = "5%", value_parser = percent)]
@@ -49,6 +50,15 @@ pub struct RunArgs {
     #[arg(long, default_value = "target/fairway/latest")]
     pub out: PathBuf,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  fairway-sim run smoke --seeds 1000                     a thousand seeds of every smoke story
+  fairway-sim run attack --seeds 100..200 --engine all   a range of seeds on every engine
+  fairway-sim run my_story.toml --set phases.chaos=90s   a file, with one key changed
+  fairway-sim run smoke/plain --mutant effect-before-sync    the node with a planted bug
+  fairway-sim run smoke --for 10m --crypto toy           as many seeds as ten minutes allow
+  fairway-sim run smoke --format junit > report.xml      for a build server";
 
 /// A range of seeds.
 #[derive(Clone, Debug)]
@@ -72,7 +82,15 @@ fn seeds(text: &str) -> Result<Seeds, String> {
         Some((a, b)) => number(a)?..number(b)?,
         None => 0..number(text)?,
     };
-    if range.is_empty() { Err(format!("`{text}` holds no seed")) } else { Ok(Seeds(range)) }
+    if range.is_empty() {
+        return Err(format!("expected at least one seed, found `{text}`"));
+    }
+    Ok(Seeds(range))
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    let n = text.parse().ok().filter(|n| *n >= 1);
+    n.ok_or_else(|| "expected a number of threads, at least 1".into())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -104,7 +122,7 @@ struct Done {
 }
 
 pub fn run(args: &RunArgs) -> Outcome {
-    args.how.check_mutant()?;
+    args.how.check()?;
     let mut scenarios = load(&args.what, &args.how.settings)?;
     if args.what == "scenarios" {
         scenarios.retain(|s| !s.name().starts_with("negative/"));
@@ -117,8 +135,9 @@ pub fn run(args: &RunArgs) -> Outcome {
         .map(|(s, e)| (s.clone(), args.how.how(e)))
         .collect();
     if jobs.is_empty() {
+        let asked = engines.iter().map(|e| e.name()).collect::<Vec<_>>().join(" or ");
         return Err(Stop::usage(format!(
-            "`{}` has no scenario for the engine asked for",
+            "--engine: expected an engine that a scenario of `{}` lists, found {asked}",
             args.what
         )));
     }

@@ -11,6 +11,7 @@ use crate::campaign::How;
 use crate::scenario::Engine;
 
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct ShrinkArgs {
     /// The failing run: a seed id, a bundle, or a file of the corpus.
     what: String,
@@ -24,6 +25,11 @@ pub struct ShrinkArgs {
     #[arg(long, value_name = "INVARIANT")]
     ignore: Vec<String>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  fairway-sim shrink 'smoke/plain#2a@…/reference'        into corpus/bugs, to be kept
+  fairway-sim shrink run.json --seconds 600 --out .      a bundle, for longer than run gave it";
 
 pub fn shrink(args: &ShrinkArgs) -> Outcome {
     let source = find(&args.what, &args.ignore, Builds::This)?;

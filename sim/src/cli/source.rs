@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Stop, failure, load};
+use super::{Stop, check_ignored, check_mutant, failure, load};
 use crate::build_id::commit_of;
 use crate::bundle::{BUNDLE_SCHEMA, Bundle};
 use crate::campaign::How;
@@ -40,6 +40,10 @@ pub fn find(what: &str, ignore: &[String], builds: Builds) -> Result<Source, Sto
     } else {
         from_seed_id(what, builds)?
     };
+    check_ignored(ignore)?;
+    if let Some(id) = &source.bundle.plan.mutant {
+        check_mutant(&format!("{what}: mutant"), id)?;
+    }
     source.bundle.ignore.extend(ignore.iter().cloned());
     Ok(source)
 }
