@@ -38,7 +38,7 @@ pub fn sources<'a>(tree: impl Iterator<Item = &'a str> + Clone) -> Vec<&'a str> 
     files
 }
 
-/// `Cargo.toml`, `build.rs` if any, and everything under `src`, sorted.
+/// `Cargo.toml`, `build.rs` if any, and everything under `src`, sorted, without what a failed snapshot test left there.
 pub fn of_package<'a>(package: &str, tree: impl Iterator<Item = &'a str> + Clone) -> Vec<&'a str> {
     let named = |name: &str| {
         let path = format!("{package}/{name}");
@@ -46,7 +46,9 @@ pub fn of_package<'a>(package: &str, tree: impl Iterator<Item = &'a str> + Clone
     };
     let mut files: Vec<&str> = named("Cargo.toml").chain(named("build.rs")).collect();
     let source = format!("{package}/src/");
-    let mut below: Vec<&str> = tree.filter(|path| path.starts_with(&source)).collect();
+    let leftover = |path: &str| path.ends_with(".snap.new") || path.ends_with(".pending-snap");
+    let mut below: Vec<&str> =
+        tree.filter(|path| path.starts_with(&source) && !leftover(path)).collect();
     below.sort_unstable();
     files.extend(below);
     files
@@ -63,4 +65,37 @@ pub fn build_id<'a>(
     recipe.add("rustc", compiler.as_bytes());
     recipe.add("features", features.as_bytes());
     recipe.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_a_build_have_one_order_and_leftovers_are_none() {
+        let tree = [
+            "Cargo.lock",
+            "Cargo.toml",
+            "core/src/lib.rs",
+            "core/src/.lib.rs.pending-snap",
+            "core/src/a/b.snap.new",
+            "core/src/a/b.snap",
+            "core/tests/golden.rs",
+            "core/Cargo.toml",
+            "sim/build.rs",
+            "sim/src/main.rs",
+            "sim/Cargo.toml",
+            "README.md",
+        ];
+        let expected = [
+            "Cargo.lock",
+            "core/Cargo.toml",
+            "core/src/a/b.snap",
+            "core/src/lib.rs",
+            "sim/Cargo.toml",
+            "sim/build.rs",
+            "sim/src/main.rs",
+        ];
+        assert_eq!(sources(tree.into_iter()), expected);
+    }
 }
