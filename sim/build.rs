@@ -4,73 +4,77 @@
 //! compiler sees of our own code and its dependencies' versions, and not the commit: committing a report
 //! must not stale the seeds it quotes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The packages whose sources decide what a run does, from the workspace root.
-const PACKAGES: [&str; 3] = ["core", "node/transport", "sim"];
+#[path = "src/build_id/recipe.rs"]
+mod recipe;
+
+use recipe::{PACKAGES, Recipe};
 
 fn main() {
     let manifest = PathBuf::from(env("CARGO_MANIFEST_DIR"));
     let root = manifest.parent().expect("sim stands in the workspace root").to_path_buf();
-    println!("cargo::rustc-env=FAIRWAY_BUILD_ID={}", build_id(&root));
-    println!("cargo::rustc-env=FAIRWAY_CORE_ID={}", core_id(&root));
+    let files = files_of_the_build(&root);
+    let (compiler, features) = (compiler(&root), features());
+    println!("cargo::rustc-env=FAIRWAY_BUILD_ID={}", build_id(&files, &compiler, &features));
+    println!("cargo::rustc-env=FAIRWAY_CORE_ID={}", core_id(&files));
+    println!("cargo::rustc-env=FAIRWAY_COMPILER={compiler}");
+    println!("cargo::rustc-env=FAIRWAY_FEATURES={features}");
     println!("cargo::rustc-env=FAIRWAY_ROOT={}", root.display());
     let table = PathBuf::from(env("OUT_DIR")).join("scenarios.rs");
     fs::write(&table, scenario_table(&root.join("scenarios"))).expect("OUT_DIR is writable");
 }
 
-/// The hash of Cargo.lock, the sources, the compiler and the features.
-fn build_id(root: &Path) -> String {
-    let mut hasher = blake3::Hasher::new_derive_key("fairway-sim build id v1");
-    add_file(&mut hasher, root, &root.join("Cargo.lock"));
-    for package in PACKAGES {
-        add_package(&mut hasher, root, &root.join(package));
+/// Everything that may count, by its path from the root.
+fn files_of_the_build(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = vec![root.join("Cargo.lock")];
+    for package in PACKAGES.map(|package| root.join(package)) {
+        let script = package.join("build.rs");
+        files.push(package.join("Cargo.toml"));
+        files.extend(script.exists().then_some(script));
+        let source = package.join("src");
+        println!("cargo::rerun-if-changed={}", source.display());
+        files.extend(files_below(&source));
     }
-    add(&mut hasher, "rustc", run(&env("RUSTC"), &["-vV"], root).expect("rustc runs").as_bytes());
+    let read = |file: PathBuf| {
+        println!("cargo::rerun-if-changed={}", file.display());
+        let bytes = fs::read(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        (name_below(root, &file), bytes)
+    };
+    files.into_iter().map(read).collect()
+}
+
+/// The hash of Cargo.lock, the sources, the compiler and the features.
+fn build_id(files: &BTreeMap<String, Vec<u8>>, compiler: &str, features: &str) -> String {
+    let order = recipe::sources(files.keys().map(String::as_str));
+    recipe::build_id(order.iter().map(|path| (*path, &files[*path][..])), compiler, features)
+}
+
+/// The hash of core's sources alone: what a log or a proof was made by.
+fn core_id(files: &BTreeMap<String, Vec<u8>>) -> String {
+    let mut recipe = Recipe::new("fairway-core sources v1");
+    for path in recipe::of_package("core", files.keys().map(String::as_str)) {
+        recipe.add(path, &files[path]);
+    }
+    recipe.finish()
+}
+
+/// One word for the compiler: what it says about itself has several lines.
+fn compiler(root: &Path) -> String {
+    let words = run(&env("RUSTC"), &["-vV"], root).expect("rustc runs");
+    blake3::hash(words.as_bytes()).to_hex().to_string()
+}
+
+fn features() -> String {
     let mut features: Vec<String> = std::env::vars()
         .map(|(key, _)| key)
         .filter(|key| key.starts_with("CARGO_FEATURE_"))
         .collect();
     features.sort();
-    add(&mut hasher, "features", features.join(",").as_bytes());
-    hasher.finalize().to_hex().to_string()
-}
-
-/// The hash of core's sources alone: what a log or a proof was made by.
-fn core_id(root: &Path) -> String {
-    let mut hasher = blake3::Hasher::new_derive_key("fairway-core sources v1");
-    add_package(&mut hasher, root, &root.join("core"));
-    hasher.finalize().to_hex().to_string()
-}
-
-/// Adds `Cargo.toml`, `build.rs` if any, and everything under `src`.
-fn add_package(hasher: &mut blake3::Hasher, root: &Path, package: &Path) {
-    add_file(hasher, root, &package.join("Cargo.toml"));
-    let script = package.join("build.rs");
-    if script.exists() {
-        add_file(hasher, root, &script);
-    }
-    let source = package.join("src");
-    println!("cargo::rerun-if-changed={}", source.display());
-    for file in files_below(&source) {
-        add_file(hasher, root, &file);
-    }
-}
-
-fn add_file(hasher: &mut blake3::Hasher, root: &Path, file: &Path) {
-    println!("cargo::rerun-if-changed={}", file.display());
-    let bytes = fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    add(hasher, &name_below(root, file), &bytes);
-}
-
-/// Adds one named part; the lengths keep two different lists from giving the same bytes.
-fn add(hasher: &mut blake3::Hasher, name: &str, bytes: &[u8]) {
-    for part in [name.as_bytes(), bytes] {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
+    features.join(",")
 }
 
 /// A program's output, or nothing when it is missing or fails.

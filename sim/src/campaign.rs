@@ -40,6 +40,8 @@ pub struct Run {
     pub plan: Plan,
     /// What happened, when it was asked to be kept.
     pub recording: Option<Recording>,
+    /// Every answer that was drawn, when the run's chance was [`Chance::recording`] and no panic lost it.
+    pub draws: Option<Tape>,
 }
 
 impl How {
@@ -98,11 +100,13 @@ impl How {
         let kept = plan.clone();
         let engine = self.engine;
         let ran = catch(|| engine::run(engine, plan, chance, options));
-        let (report, recording) = match ran {
-            Ok((report, world)) => (report, world.and_then(|w| w.recorder).map(Recorder::finish)),
+        let (report, world) = match ran {
+            Ok(ended) => ended,
             Err(message) => (RunReport::panicked(message), None),
         };
-        Run { report, plan: kept, recording }
+        let draws = world.as_ref().and_then(|w| w.chance.recorded_tape());
+        let recording = world.and_then(|w| w.recorder).map(Recorder::finish);
+        Run { report, plan: kept, recording, draws }
     }
 }
 

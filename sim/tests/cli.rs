@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use fairway_sim::build_id;
+use fairway_sim::scenario::Library;
 use serde_json::Value;
 
 fn sim(folder: &Path, arguments: &[&str]) -> Output {
@@ -41,7 +42,7 @@ fn root() -> &'static Path {
 }
 
 #[test]
-fn help_lists_the_commands_for_everyone_and_says_what_exit_codes_mean() {
+fn help_lists_every_command_with_examples_and_says_what_exit_codes_mean() {
     let output = sim(root(), &["--help"]);
     assert_eq!(code(&output), 0);
     let text = stdout(&output);
@@ -52,8 +53,14 @@ fn help_lists_the_commands_for_everyone_and_says_what_exit_codes_mean() {
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(commands, ["run", "replay", "check", "doctor", "help"]);
+    let expected =
+        "demo run replay explain shrink check list schema corpus doctor bench help".split(' ');
+    assert_eq!(commands, expected.collect::<Vec<_>>());
     assert!(text.contains("Exit codes: 0 pass"), "{text}");
+    for command in commands.iter().filter(|c| !["demo", "help"].contains(c)) {
+        let help = stdout(&sim(root(), &[command, "--help"]));
+        assert!(help.contains("Examples:\n  fairway-sim"), "{command}: {help}");
+    }
 }
 
 const BAD_SCENARIO: &str = r#"schema = 1
@@ -73,6 +80,14 @@ fn mistakes_are_one_line_and_exit_code_2() {
     let folder = folder("mistakes");
     fs::write(folder.join("story.toml"), BAD_SCENARIO).expect("a writable folder");
     fs::write(folder.join("bundle.json"), "{\"schema\": 1}").expect("a writable folder");
+    fs::create_dir(folder.join("empty")).expect("a writable folder");
+    let id = |rest: &str| {
+        let plain = Library::new().load("smoke/plain", &[]).expect("a built-in scenario");
+        format!("smoke/plain#1@{}-{}/{rest}", plain[0].digest_short(), build_id::short())
+    };
+    let (no_mutant, good) = (id("reference+mutant=efect-before-sync"), id("reference"));
+    let (head, tail) = good.split_once('@').expect("a digest");
+    let changed = format!("{head}@00000000{}", &tail[8..]);
     let mistakes: &[&[&str]] = &[
         &["check", "story.toml"],
         &["check", "nowhere.toml"],
@@ -83,6 +98,36 @@ fn mistakes_are_one_line_and_exit_code_2() {
         &["run", "smoke/plian"],
         &["run", "smoke/plain", "--set", "phases.caos=1s"],
         &["corpus", "verify", "nowhere"],
+        &["check", "empty"],
+        &["replay", &no_mutant],
+        &["replay", &changed],
+        &["replay", &good, "--ignore", "no-equivocaton"],
+        &["explain", "nonsense"],
+        &["shrink", "smoke/plain"],
+        &["shrink", "bundle.json"],
+        &["corpus", "verify", "empty"],
+        &["run", "negative", "--engine", "madsim"],
+        &["run", "smoke/plain", "--ignore", "no-equivocaton"],
+        // What clap refuses.
+        &["rn"],
+        &["run", "--sedes", "3"],
+        &["schema", "--sedes"],
+        &["run", "--seeds"],
+        &["run", "--seeds", "few"],
+        &["run", "--seeds", "5..3"],
+        &["run", "--for", "10"],
+        &["run", "--determinism", "200%"],
+        &["run", "-j", "0"],
+        &["run", "--set", "phases.chaos"],
+        &["run", "--engine", "tokio"],
+        &["run", "--engine", "madsin"],
+        &["run", "--keep-going", "--fail-fast"],
+        &["run", "smoke", "attack"],
+        &["replay"],
+        &["replay", &good, "--until", "soon"],
+        &["list", "mutant"],
+        &["corpus"],
+        &["corpus", "verfy"],
     ];
     let mut said = String::new();
     for arguments in mistakes {
@@ -93,17 +138,101 @@ fn mistakes_are_one_line_and_exit_code_2() {
         assert_eq!(stdout(&output), "", "{arguments:?}");
         said.push_str(&line);
     }
+    let said = said.replace(&tail[..8], "[digest]");
     insta::assert_snapshot!(said, @r"
     error: story.toml:5: topology.chanels: expected a key among `chain`, `channels`, `disk`, `network`, `parties`, `party`, `patience`, found `chanels`; did you mean `channels`?
     error: scenario `nowhere.toml`: expected a name such as smoke/plain or a path, found neither
     error: nonsense: seed id `nonsense`: expected `#` before the seed, as in smoke/plain#14c0@5e1f0a2b-90c3d4e5/reference
     error: smoke/plain#1@5e1f0a2b-90c3d4e5/tokio: seed id: engine `tokio`: expected `reference`, `madsim` or `turmoil`
     error: bundle.json: expected a bundle of schema 1: missing field `seed_id` at line 1 column 13
-    error: --mutant: no mutant `efect-before-sync`; did you mean `effect-before-sync`?
+    error: --mutant: expected a mutant (see `list mutants`), found `efect-before-sync`; did you mean `effect-before-sync`?
     error: scenario `smoke/plian`: expected a name such as smoke/plain or a path, found neither; did you mean smoke/plain?
     error: --set: phases.caos: expected a key among `chaos`, `settle`, found `caos`; did you mean `chaos`?
-    error: nowhere: No such file or directory (os error 2)
+    error: nowhere: expected a folder of bundles: No such file or directory (os error 2)
+    error: empty: expected .toml files, found none
+    error: smoke/plain#1@[digest]-[build]/reference+mutant=efect-before-sync: mutant: expected a mutant (see `list mutants`), found `efect-before-sync`; did you mean `effect-before-sync`?
+    error: smoke/plain#1@00000000-[build]/reference: expected a run of scenario digest [digest], which smoke/plain has here, found 00000000: the scenario has changed
+    error: --ignore: expected an invariant (see `list invariants`), found `no-equivocaton`; did you mean `no-equivocation`?
+    error: nonsense: seed id `nonsense`: expected `#` before the seed, as in smoke/plain#14c0@5e1f0a2b-90c3d4e5/reference
+    error: smoke/plain: seed id `smoke/plain`: expected `#` before the seed, as in smoke/plain#14c0@5e1f0a2b-90c3d4e5/reference
+    error: bundle.json: expected a bundle of schema 1: missing field `seed_id` at line 1 column 13
+    error: empty: expected bundles (.json), found none
+    error: --engine: expected an engine that a scenario of `negative` lists, found madsim
+    error: --ignore: expected an invariant (see `list invariants`), found `no-equivocaton`; did you mean `no-equivocation`?
+    error: fairway-sim: expected a command among demo, run, replay, explain, shrink, check, list, schema, corpus, doctor, bench, found `rn`
+    error: fairway-sim run: expected an option among --seeds, --for, --engine, --crypto, --mutant, --ignore, --set, --jobs, --determinism, --keep-going, --fail-fast, --no-shrink, --format, --out, --help, found `--sedes`; did you mean `--seeds`?
+    error: fairway-sim schema: expected an option among --help, found `--sedes`
+    error: fairway-sim run: expected a value after `--seeds <SEEDS>`, found none
+    error: fairway-sim run: --seeds <SEEDS>: expected N or A..B, found `few`
+    error: fairway-sim run: --seeds <SEEDS>: expected at least one seed, found `5..3`
+    error: fairway-sim run: --for <10m>: expected a duration such as 30s, 10m or 2h, found `10`
+    error: fairway-sim run: --determinism <DETERMINISM>: expected a percentage such as 5%, found `200%`
+    error: fairway-sim run: --jobs <JOBS>: expected a number of threads, at least 1, found `0`
+    error: fairway-sim run: --set <KEY=VALUE>: expected KEY=VALUE, such as phases.chaos=90s, found `phases.chaos`
+    error: fairway-sim run: --engine <ENGINE>: expected one of reference, madsim, turmoil, all, found `tokio`
+    error: fairway-sim run: --engine <ENGINE>: expected one of reference, madsim, turmoil, all, found `madsin`; did you mean `madsim`?
+    error: fairway-sim run: expected --keep-going or --fail-fast, found both
+    error: fairway-sim run: expected no further word after [WHAT], found `attack`
+    error: fairway-sim replay: expected <WHAT>, found nothing
+    error: fairway-sim replay: --until <SECONDS>: expected a whole number, found `soon`
+    error: fairway-sim list: [WHAT]: expected one of scenarios, invariants, mutants, faults, found `mutant`; did you mean `mutants`?
+    error: fairway-sim corpus: expected a command among verify, found none
+    error: fairway-sim corpus: expected a command among verify, found `verfy`; did you mean `verify`?
     ");
+}
+
+/// Goal: a place that cannot be written is the caller's mistake and not the harness's. Method: a file where a folder should be.
+#[test]
+fn a_place_that_cannot_be_written_is_wrong_usage() {
+    let folder = folder("unwritable");
+    fs::write(folder.join("file"), "").expect("a writable folder");
+    let failing = ["run", "smoke/plain", "--mutant", "effect-before-sync", "--seeds", "1"];
+    let run = sim(&folder, &[&failing[..], &["--no-shrink", "--out", "file"]].concat());
+    assert_eq!(code(&run), 2, "{}", stderr(&run));
+    assert!(stderr(&run).starts_with("error: --out: expected a folder to write into, found file"));
+    assert_eq!(stderr(&run).lines().count(), 1, "{}", stderr(&run));
+    let kept = root().join("corpus/bugs/smoke-torn_tail-0-reference.json");
+    let kept = kept.display().to_string();
+    let replay = sim(&folder, &["replay", &kept, "--html", "file/page.html"]);
+    assert_eq!(code(&replay), 2, "{}", stderr(&replay));
+    assert!(stderr(&replay).starts_with("error: --html: expected a file to write, found"));
+}
+
+/// Goal: a build server shows what passed and what failed, and why. Method: a scenario that passes, and one with a planted bug.
+#[test]
+fn junit_has_one_case_for_what_passed_and_one_for_each_failure() {
+    let folder = folder("junit");
+    let run = |rest: &[&str]| {
+        let common = ["run", "smoke/plain", "--seeds", "3", "--format", "junit", "--out", "out"];
+        sim(&folder, &[&common[..], rest].concat())
+    };
+    let passed = run(&[]);
+    assert_eq!(code(&passed), 0, "{}", stderr(&passed));
+    let text = stdout(&passed);
+    assert!(text.starts_with("<?xml"), "{text}");
+    assert!(text.contains("tests=\"1\"") && text.contains("failures=\"0\""), "{text}");
+    assert!(text.contains("3 of 3 runs passed, from seed 0"), "{text}");
+    let failed = run(&["--mutant", "effect-before-sync"]);
+    assert_eq!(code(&failed), 1, "{}", stderr(&failed));
+    let text = stdout(&failed);
+    assert!(text.contains("failures=\"1\""), "{text}");
+    assert!(text.contains("type=\"durable-before-sent\""), "{text}");
+    assert!(text.contains("-- replay &apos;smoke/plain#0@"), "{text}");
+    assert!(text.contains("tests=\"1\""), "nothing passed: {text}");
+}
+
+/// Goal: `explain` says what each thing was for. Method: a kept bug whose every element is needed.
+#[test]
+fn explaining_says_what_becomes_of_the_run_without_each_element() {
+    let told =
+        sim(root(), &["explain", "corpus/bugs/negative-sign_final_unchecked-0-reference.json"]);
+    assert_eq!(code(&told), 0, "{}", stderr(&told));
+    let text = stdout(&told);
+    let what_if = text.split("What if one thing had been different:\n").nth(1);
+    let what_if = what_if.expect("the counterfactual");
+    assert!(what_if.lines().count() >= 2, "{text}");
+    assert!(what_if.lines().all(|l| l.starts_with("  - ") && l.contains("(without it ")), "{text}");
+    assert!(what_if.contains("without it nothing fails"), "{text}");
 }
 
 #[test]
@@ -158,9 +287,47 @@ fn a_failure_can_be_replayed_from_what_it_left() {
     assert_eq!(code(&refused), 8);
     let digits = seed_id.split(['@', '-']).nth(1).expect("a scenario digest");
     insta::assert_snapshot!(stderr(&refused).replace(digits, "[digest]"), @r"
-    error: smoke/plain#0@[digest]-00000000/reference+mutant=effect-before-sync was recorded by build 00000000, this is build [build]
-      to repeat it on this build: add --any-build
+    error: smoke/plain#0@[digest]-00000000/reference+mutant=effect-before-sync: expected a run of this build, [build], found one of build 00000000
+      no commit that git knows here makes that build with this compiler: ask who sent it
+      to repeat it on this build, where the seed may mean another run: add --any-build
     ");
+    let there = sim(&folder, &["replay", &other_build, "--at-commit"]);
+    assert_eq!(code(&there), 2, "{}", stderr(&there));
+    assert!(stderr(&there).starts_with("error: --at-commit: expected a build that some commit"));
+}
+
+/// Goal: `shrink` works on the run that was meant and on no other.
+/// Method: a planted bug by its seed id, then the id of another build, of a changed scenario, and of a run that passes.
+#[test]
+fn shrinking_takes_runs_of_this_build_and_leaves_a_small_bundle() {
+    let folder = folder("shrink");
+    let found = sim(&folder, &["run", "negative/no_resend_after_restart", "--format", "jsonl"]);
+    let record = stdout(&found).lines().last().map(str::to_string).expect("a record a run");
+    let record: Value = serde_json::from_str(&record).expect("a JSON record");
+    let seed = record["seed"].as_u64().expect("a seed");
+    let id = |what: &str, build: &str| {
+        let scenarios = Library::new().load(what, &[]).expect("a built-in scenario");
+        format!("{what}#{seed:x}@{}-{build}/reference", scenarios[0].digest_short())
+    };
+    let good = id("negative/no_resend_after_restart", build_id::short());
+    let small = sim(&folder, &["shrink", &good, "--out", "out"]);
+    assert_eq!(code(&small), 0, "{}", stderr(&small));
+    assert!(stdout(&small).contains("shrunk from 6 to 2"), "{}", stdout(&small));
+    let bundle = stdout(&small);
+    let bundle = bundle.split("replay '").nth(1).and_then(|l| l.split('\'').next());
+    let again = sim(&folder, &["replay", bundle.expect("a replay line")]);
+    assert!(stdout(&again).contains("same verdict, same digest"), "{}", stderr(&again));
+
+    let foreign = sim(&folder, &["shrink", &id("smoke/plain", "00000000")]);
+    assert_eq!(code(&foreign), 8, "{}", stderr(&foreign));
+    let (digest, _) = good.split_once('-').expect("a build after the digest");
+    let changed = format!("smoke/plain{}", &digest[digest.find('#').expect("a seed")..]);
+    let changed = sim(&folder, &["shrink", &format!("{changed}-{}/reference", build_id::short())]);
+    assert_eq!(code(&changed), 2, "{}", stderr(&changed));
+    assert!(stderr(&changed).contains("the scenario has changed"), "{}", stderr(&changed));
+    let passes = sim(&folder, &["shrink", &id("smoke/plain", build_id::short())]);
+    assert_eq!(code(&passes), 2, "{}", stderr(&passes));
+    assert!(stderr(&passes).contains("found one that passes"), "{}", stderr(&passes));
 }
 
 /// Goal: a kept bug is found again whatever the build, and outside the corpus a foreign bundle is refused.
@@ -176,9 +343,15 @@ fn kept_bugs_are_found_on_any_build_and_other_bundles_on_their_own() {
     let text = fs::read_to_string(kept).expect("a kept bug");
     let mut bundle: Value = serde_json::from_str(&text).expect("a bundle");
     bundle["build"] = Value::String("0".repeat(64));
+    bundle["commit"] = Value::String("c".repeat(40));
     fs::write(folder.join("bundle.json"), bundle.to_string()).expect("a writable folder");
     let refused = sim(&folder, &["replay", "bundle.json"]);
     assert_eq!(code(&refused), 8, "{}", stderr(&refused));
+    let paste = "    git worktree add --detach ../fairway-cccccccccccc cccccccc";
+    assert!(stderr(&refused).contains(paste), "{}", stderr(&refused));
+    assert!(
+        stderr(&refused).contains("cd ../fairway-cccccccccccc && cargo run --release -- replay '/")
+    );
     let accepted = sim(&folder, &["replay", "bundle.json", "--any-build"]);
     assert_eq!(code(&accepted), 1, "{}", stderr(&accepted));
 }

@@ -1,5 +1,5 @@
-//! The three engines execute one world: the same scenarios pass, seeds give the same run again, and where a scenario determines
-//! its result all engines reach it.
+//! The engines over streams execute the world of the reference engine: scenarios pass, a seed gives the same run again, every fault
+//! strikes and ends. That all engines settle alike is in `engines_agree.rs`.
 #![cfg(madsim)]
 
 use std::collections::BTreeSet;
@@ -148,28 +148,6 @@ fn another_process_gives_the_same_run() {
     let text = String::from_utf8(output.stdout).expect("text");
     let theirs = text.split("digests:\n").nth(1).and_then(|rest| rest.split("\n:end").next());
     assert_eq!(theirs, Some(digests().as_str()), "{text}");
-}
-
-#[test]
-fn engines_agree_on_balances_that_the_scenario_determines() {
-    let mut compared = 0;
-    for scenario in load("smoke") {
-        for seed in 0..6 {
-            let mut chance = Chance::new(seed);
-            let plan = scenario.resolve(&mut chance);
-            if !plan.determined {
-                continue;
-            }
-            let (expected, _) = passes(Engine::Reference, &scenario, seed);
-            for engine in STREAMS.into_iter().filter(|e| plan.engines.contains(e)) {
-                let (report, _) = passes(engine, &scenario, seed);
-                let name = scenario.name();
-                assert_eq!(report.balances, expected.balances, "{name} seed {seed} on {engine}");
-                compared += 1;
-            }
-        }
-    }
-    assert!(compared >= 24, "only {compared} comparisons");
 }
 
 #[test]

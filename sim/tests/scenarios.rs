@@ -9,10 +9,6 @@ use fairway_sim::invariant;
 use fairway_sim::scenario::{Expect, FaultKind, Library, Scenario};
 use fairway_sim::seed_id::Crypto;
 
-/// Fault kinds that no story uses, each with the reason.
-const UNUSED: &[(FaultKind, &str)] =
-    &[(FaultKind::Latency, "the latency of every link is drawn for each frame in every story")];
-
 fn load(what: &str) -> Vec<Scenario> {
     Library::new().load(what, &[]).unwrap_or_else(|e| panic!("{what}: {e}"))
 }
@@ -84,17 +80,11 @@ fn every_mutant_has_a_negative_story() {
 }
 
 #[test]
-fn every_fault_kind_is_used_or_excused() {
+fn every_fault_kind_is_used() {
     let used: BTreeSet<&str> =
         load("scenarios").iter().flat_map(|s| s.fault_kinds()).map(FaultKind::name).collect();
-    let excused: BTreeSet<&str> = UNUSED.iter().map(|(kind, _)| kind.name()).collect();
     let all: BTreeSet<&str> = FaultKind::ALL.iter().map(|kind| kind.name()).collect();
-    let wrongly: Vec<_> = used.intersection(&excused).collect();
-    assert!(wrongly.is_empty(), "excused and used: {wrongly:?}");
-    let missing: Vec<_> =
-        all.iter().filter(|k| !used.contains(*k) && !excused.contains(*k)).collect();
-    assert!(missing.is_empty(), "no story uses {missing:?}");
-    assert!(UNUSED.iter().all(|(_, reason)| !reason.is_empty()));
+    assert_eq!(used, all);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::seed_id::Crypto;
 use crate::world::{Options, World};
 
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
     /// Seeds of each sweep.
     #[arg(long, default_value_t = 2_000)]
@@ -23,6 +24,11 @@ pub struct BenchArgs {
     #[arg(long)]
     json: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  fairway-sim bench                                      beside the floor that signatures set
+  fairway-sim bench --seeds 200 --json                   shorter, for a report";
 
 /// One figure.
 #[derive(Serialize)]

@@ -7,11 +7,17 @@ use crate::campaign::How;
 use crate::chance::Tape;
 
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct CheckArgs {
     /// A file, a folder, or the name of an embedded scenario or group.
     #[arg(default_value = "scenarios")]
     what: String,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  fairway-sim check                                      every story that is built in
+  fairway-sim check my_story.toml                        a file, read as strictly as it will be run";
 
 /// Seeds that are drawn, so that what can be drawn at all is looked at.
 const SEEDS: u64 = 20;

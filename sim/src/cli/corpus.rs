@@ -10,10 +10,16 @@ use crate::engine::Verdict;
 use crate::scenario::Engine;
 
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct CorpusArgs {
     #[command(subcommand)]
     what: What,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  fairway-sim corpus verify                              every bug of corpus/bugs again
+  fairway-sim corpus verify target/fairway/latest        the failures of the last run";
 
 #[derive(Subcommand, Clone, Debug)]
 enum What {
@@ -27,13 +33,19 @@ enum What {
 
 pub fn corpus(args: &CorpusArgs) -> Outcome {
     let What::Verify { folder } = &args.what;
-    let failed = |e: std::io::Error| Stop::usage(format!("{}: {e}", folder.display()));
+    let failed = |e: std::io::Error| {
+        Stop::usage(format!("{}: expected a folder of bundles: {e}", folder.display()))
+    };
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .map_err(failed)?
         .filter_map(|entry| entry.ok().map(|e| e.path()))
         .filter(|path| path.extension().is_some_and(|e| e == "json"))
         .collect();
     files.sort();
+    if files.is_empty() {
+        let folder = folder.display();
+        return Err(Stop::usage(format!("{folder}: expected bundles (.json), found none")));
+    }
     let mut wrong = 0;
     for file in &files {
         let bundle =

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::progress::Progress;
 use super::{Outcome, Stop, failure, load, thousands, workers};
 use crate::campaign::{How, NO_MUTANT, Tally, Until, sweep};
+use crate::chance::Tape;
 use crate::scenario::Scenario;
 use crate::shrink::shrink;
 
@@ -110,8 +111,9 @@ fn search(stories: &[Scenario]) -> Result<(Scenario, u64, How), Stop> {
 /// Third act: shrink, explain, replay, compare.
 fn explain(scenario: &Scenario, seed: u64, how: &How, out: &std::path::Path) -> Outcome {
     let first = how.run(scenario, seed, false).report;
-    let (plan, _) = how.plan(scenario, seed, &crate::chance::Tape::default());
-    let shrunk = shrink(how, &plan, seed, &first, Duration::from_secs(5));
+    let seeded = Tape::default();
+    let (plan, _) = how.plan(scenario, seed, &seeded);
+    let shrunk = shrink(how, &plan, &seeded, seed, &first, Duration::from_secs(5));
     let told = failure::tell(scenario, how, seed, &first, Some(&shrunk));
     let files = failure::write(out, &told)?;
     let (before, after) = shrunk.elements;

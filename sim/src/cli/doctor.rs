@@ -12,11 +12,17 @@ use crate::campaign::How;
 use crate::scenario::{Engine, Scenario};
 
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct DoctorArgs {
     /// Seeds that are run twice here and once in another process, on each engine.
     #[arg(long, default_value_t = 5)]
     seeds: u64,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  fairway-sim doctor                                     every engine, ten runs each, twice here and once elsewhere
+  fairway-sim doctor --seeds 100                         the same with more patience";
 
 #[derive(Args, Clone, Debug)]
 pub struct DigestsArgs {
@@ -31,6 +37,7 @@ pub struct DigestsArgs {
 
 /// Prints one digest a line, in the order asked for.
 pub fn digests(args: &DigestsArgs) -> Outcome {
+    args.how.check()?;
     let scenarios = load(&args.what, &args.how.settings)?;
     let engine = args.how.engine.engines()[0];
     for scenario in &scenarios {

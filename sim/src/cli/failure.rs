@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::Stop;
 use super::run::{Format, RunArgs};
-use super::{Outcome, Stop};
 use crate::bundle::{BUNDLE_SCHEMA, Bundle};
 use crate::campaign::{How, Run};
 use crate::chance::{Chance, Tape};
 use crate::engine::{RunReport, Verdict};
-use crate::scenario::{Engine, Scenario};
-use crate::shrink::{Shrunk, shrink};
+use crate::scenario::{Element, Engine, Plan, Scenario};
+use crate::shrink::{Fingerprint, Shrunk, shrink};
 use crate::story;
 
 /// How long a failure is shrunk where it happens.
@@ -23,17 +23,17 @@ pub fn show(
     how: &How,
     seed: u64,
     report: &RunReport,
-) -> Outcome {
+) -> Result<Told, Stop> {
     let shrunk = (!args.no_shrink && how.engine == Engine::Reference).then(|| {
         let (plan, _) = how.plan(scenario, seed, &Tape::default());
-        shrink(how, &plan, seed, report, SHRINK_FOR)
+        shrink(how, &plan, &Tape::default(), seed, report, SHRINK_FOR)
     });
     let told = tell(scenario, how, seed, report, shrunk.as_ref());
     let files = write(&args.out, &told)?;
     if args.format == Format::Tty {
         print(&told, shrunk.as_ref(), &files);
     }
-    Ok(())
+    Ok(told)
 }
 
 /// Everything there is to say about a failure.
@@ -54,14 +54,15 @@ pub fn tell(
     report: &RunReport,
     shrunk: Option<&Shrunk>,
 ) -> Told {
-    let plan = match shrunk {
-        Some(shrunk) => shrunk.plan.clone(),
-        None => how.plan(scenario, seed, &Tape::default()).0,
+    let (plan, tape) = match shrunk {
+        Some(shrunk) => (shrunk.plan.clone(), shrunk.tape.clone()),
+        None => (how.plan(scenario, seed, &Tape::default()).0, Tape::default()),
     };
     let report = shrunk.map_or(report, |s| &s.report);
     let seed_id = how.seed_id(scenario, seed);
     let options = crate::world::Options { record: true, ..how.options() };
-    let run = how.run_plan(plan.clone(), Chance::new(seed), options);
+    let chance = Chance::with_tape(seed, tape.clone());
+    let run = how.run_plan(plan.clone(), chance, options);
     let story = sentences(scenario, &run).into_iter().map(|s| s.text).collect();
     let bundle = Bundle {
         schema: BUNDLE_SCHEMA,
@@ -69,7 +70,7 @@ pub fn tell(
         story,
         plan,
         ignore: how.ignore.clone(),
-        tape: Tape::default(),
+        tape,
         verdict: run.report.verdict.clone(),
         digest: run.report.digest.clone(),
         build: crate::build_id::BUILD_ID.into(),
@@ -125,7 +126,7 @@ pub fn timeline(scenario: &Scenario, bundle: &Bundle, run: &Run) -> String {
 pub fn verdict_sentence(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Pass => "Every invariant held.".into(),
-        Verdict::Violation(v) => format!("{} was broken: {}", v.invariant, v.what),
+        Verdict::Violation(v) => format!("{} was broken: {}", v.invariant, story::what_broke(v)),
         Verdict::Panic(message) => format!("A node panicked: {message}"),
         Verdict::Budget(steps) => format!("Given up after {steps} steps."),
     }
@@ -167,11 +168,42 @@ pub fn write(out: &Path, told: &Told) -> Result<Files, Stop> {
     let stem = format!("{}-{:x}-{}", id.scenario.replace('/', "-"), id.seed, id.engine.name());
     let files =
         Files { bundle: out.join(format!("{stem}.json")), html: out.join(format!("{stem}.html")) };
-    let failed = |e: std::io::Error| Stop::harness(format!("{}: {e}", out.display()));
+    let failed = |e: std::io::Error| {
+        Stop::usage(format!("--out: expected a folder to write into, found {}: {e}", out.display()))
+    };
     std::fs::create_dir_all(out).map_err(failed)?;
     told.bundle.write(&files.bundle).map_err(failed)?;
     std::fs::write(&files.html, &told.html).map_err(failed)?;
     Ok(files)
+}
+
+/// One line for each operation and fault of a failing run: what it is, and what the run comes to without it.
+pub fn counterfactual_lines(
+    plan: &Plan,
+    verdict: &Verdict,
+    needed: &[(Element, Verdict)],
+) -> Vec<String> {
+    let line = |(element, without): &(Element, Verdict)| {
+        let text = plan.describe_element(*element).unwrap_or_default();
+        format!("{text} ({})", then(verdict, without))
+    };
+    needed.iter().map(line).collect()
+}
+
+/// What becomes of a failure when something is taken away.
+fn then(verdict: &Verdict, without: &Verdict) -> String {
+    let as_before = Fingerprint::of(verdict) == Fingerprint::of(without);
+    match without {
+        Verdict::Pass => "without it nothing fails".into(),
+        _ if as_before => "without it the same fails".into(),
+        Verdict::Violation(v) if matches!(verdict, Verdict::Violation(b) if b.invariant == v.invariant) =>
+        {
+            format!("without it {} is broken in another way", v.invariant)
+        }
+        Verdict::Violation(v) => format!("without it {} is broken instead", v.invariant),
+        Verdict::Panic(_) => "without it a node panics".into(),
+        Verdict::Budget(_) => "without it the run does not end".into(),
+    }
 }
 
 /// Prints the block.
@@ -183,15 +215,9 @@ pub fn print(told: &Told, shrunk: Option<&Shrunk>, files: &Files) {
             "  shrunk from {before} to {after} operations and faults in {} runs; what is left:",
             shrunk.tried
         );
-        for (element, without) in &shrunk.needed {
-            let text = told.bundle.plan.describe_element(*element).unwrap_or_default();
-            let then = if without.is_pass() {
-                "without it nothing fails"
-            } else {
-                "without it something fails still"
-            };
-            println!("    - {text} ({then})");
-        }
+        let plan = &told.bundle.plan;
+        let lines = counterfactual_lines(plan, &told.bundle.verdict, &shrunk.needed);
+        lines.iter().for_each(|line| println!("    - {line}"));
     }
     println!("  what happened:");
     told.bundle.story.iter().for_each(|s| println!("    {s}"));

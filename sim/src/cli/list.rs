@@ -10,11 +10,19 @@ use crate::scenario::{Availability, Engine, FaultKind, available};
 use crate::world::{Options, World};
 
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct ListArgs {
     /// What to list.
     #[arg(value_enum, default_value_t = What::Scenarios)]
     what: What,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  fairway-sim list                                       every story with its first line
+  fairway-sim list invariants                            what must hold, with its number in the catalogue
+  fairway-sim list mutants                               the bugs that can be planted
+  fairway-sim list faults                                which engine can do which fault";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {

@@ -1,20 +1,24 @@
 //! The command line: one file a command.
 
+mod at_commit;
 mod bench;
 mod check;
 mod corpus;
 mod demo;
 mod doctor;
 mod failure;
+mod junit;
 mod list;
 mod progress;
 mod replay;
 mod run;
 mod shrink;
+mod source;
+mod usage;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::scenario::{Engine, Library, Scenario, Setting};
 use crate::seed_id::Crypto;
@@ -38,43 +42,44 @@ Examples:
   fairway-sim replay 'smoke/plain#2a@…/reference'    the same run again, same digest
   fairway-sim check my_story.toml                    is this a good scenario?
 
-For people who work on the simulator: list, schema, shrink, explain, corpus, bench.
+`fairway-sim <command> --help` has more of them.
 
 Exit codes: 0 pass, 1 safety, 2 usage, 3 liveness, 4 non-determinism, 5 panic in the node,
 6 budget exceeded, 7 bug of the harness, 8 stale bundle, 9 goal missed, 10 mutant survived.";
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show the demonstration: what happens without a command.
+    Demo,
     /// Run scenarios over many seeds; a failure is shrunk and explained here.
     Run(run::RunArgs),
     /// Repeat one run exactly: a seed id, a bundle, or a file of the corpus.
     Replay(replay::ReplayArgs),
+    /// Tell the story of one run, and what it comes to when one thing is taken away.
+    Explain(replay::ExplainArgs),
+    /// Shrink a failing run and write it as a bundle.
+    Shrink(shrink::ShrinkArgs),
     /// Read scenario files and say what is wrong with them.
     Check(check::CheckArgs),
-    /// Prove that this build and this machine simulate deterministically.
-    Doctor(doctor::DoctorArgs),
     /// List scenarios, invariants, mutants, fault kinds.
-    #[command(hide = true)]
     List(list::ListArgs),
     /// Print the JSON Schema of scenario files.
-    #[command(hide = true)]
+    #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
-    /// Shrink a failing run and write it as a bundle.
-    #[command(hide = true)]
-    Shrink(shrink::ShrinkArgs),
-    /// Tell the story of one run.
-    #[command(hide = true)]
-    Explain(replay::ReplayArgs),
-    /// Repeat every kept bug.
-    #[command(hide = true)]
+    /// Repeat every kept bug: mended ones must pass, planted ones must fail as they did.
     Corpus(corpus::CorpusArgs),
+    /// Prove that this build and this machine simulate deterministically.
+    Doctor(doctor::DoctorArgs),
     /// Measure: seeds a second, replay, many channels, beside the floor.
-    #[command(hide = true)]
     Bench(bench::BenchArgs),
     /// Print the digests of some seeds; the determinism check calls it in another process.
     #[command(hide = true)]
     Digests(doctor::DigestsArgs),
 }
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  fairway-sim schema > scenario.schema.json          for an editor that completes TOML";
 
 /// How to run, for every command that runs something.
 #[derive(Args, Clone, Debug)]
@@ -111,7 +116,8 @@ enum CryptoArg {
 }
 
 fn setting(text: &str) -> Result<Setting, String> {
-    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    let (key, value) =
+        text.split_once('=').ok_or("expected KEY=VALUE, such as phases.chaos=90s")?;
     Ok((key.to_string(), value.to_string()))
 }
 
@@ -136,17 +142,38 @@ impl HowArgs {
         crate::campaign::How { engine, crypto, mutant, ignore: self.ignore.clone(), settings }
     }
 
-    fn check_mutant(&self) -> Result<(), Stop> {
-        let Some(id) = self.mutant.as_deref().filter(|m| *m != crate::campaign::NO_MUTANT) else {
-            return Ok(());
-        };
-        let ids = || fairway_core::MUTANTS.iter().map(|m| m.id);
-        if ids().any(|m| m == id) {
-            return Ok(());
-        }
-        let hint = crate::scenario::closest(id, ids()).map(|m| format!("; did you mean `{m}`?"));
-        Err(Stop::usage(format!("--mutant: no mutant `{id}`{}", hint.unwrap_or_default())))
+    /// What clap cannot check: names that are defined elsewhere.
+    fn check(&self) -> Result<(), Stop> {
+        self.mutant.as_deref().map_or(Ok(()), |id| check_mutant("--mutant", id))?;
+        check_ignored(&self.ignore)
     }
+}
+
+/// Whether there is such a bug to plant.
+fn check_mutant(place: &str, id: &str) -> Result<(), Stop> {
+    let ids = || fairway_core::MUTANTS.iter().map(|m| m.id).chain([crate::campaign::NO_MUTANT]);
+    known(place, "a mutant (see `list mutants`)", id, ids())
+}
+
+/// Whether there are such invariants to take out.
+fn check_ignored(names: &[String]) -> Result<(), Stop> {
+    let known_names = || crate::invariant::names().iter().copied();
+    let what = "an invariant (see `list invariants`)";
+    names.iter().try_for_each(|name| known("--ignore", what, name, known_names()))
+}
+
+fn known(
+    place: &str,
+    what: &str,
+    found: &str,
+    names: impl Iterator<Item = &'static str> + Clone,
+) -> Result<(), Stop> {
+    if names.clone().any(|name| name == found) {
+        return Ok(());
+    }
+    let hint = crate::scenario::closest(found, names).map(|m| format!("; did you mean `{m}`?"));
+    let hint = hint.unwrap_or_default();
+    Err(Stop::usage(format!("{place}: expected {what}, found `{found}`{hint}")))
 }
 
 /// Why a command ends: its exit code, and a line for stderr.
@@ -178,10 +205,19 @@ fn load(what: &str, settings: &[Setting]) -> Result<Vec<Scenario>, Stop> {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            let words: Vec<String> = std::env::args().skip(1).collect();
+            eprintln!("error: {}", usage::one_line(&error, &Cli::command(), &words));
+            return ExitCode::from(2);
+        }
+        // Help and version are no mistakes.
+        Err(error) => error.exit(),
+    };
     crate::campaign::quiet_panics();
     let outcome = match cli.command {
-        None => demo::demo(),
+        None | Some(Command::Demo) => demo::demo(),
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Replay(args)) => replay::replay(&args),
         Some(Command::Explain(args)) => replay::explain(&args),

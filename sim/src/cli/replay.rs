@@ -1,20 +1,20 @@
 //! `replay` and `explain`: one run again.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{EngineArg, Outcome, Stop, failure, load};
-use crate::bundle::{BUNDLE_SCHEMA, Bundle};
+use super::source::{Builds, Source, find, origin};
+use super::{EngineArg, Outcome, Stop, at_commit, failure};
 use crate::campaign::{self, Run};
-use crate::chance::Tape;
-use crate::scenario::{Engine, Scenario};
-use crate::seed_id::SeedId;
+use crate::scenario::Engine;
+use crate::shrink::counterfactuals;
 
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct ReplayArgs {
     /// A seed id, a bundle, or a file of the corpus.
-    pub what: String,
+    what: String,
     /// Another engine than the run's own, or all.
     #[arg(long, value_enum)]
     engine: Option<EngineArg>,
@@ -33,19 +33,56 @@ pub struct ReplayArgs {
     /// Accept a run of another build: its verdict must come again, its digest need not.
     #[arg(long)]
     any_build: bool,
+    /// Repeat a run of another build with the sources that it came from: checks its commit out below target/fairway/at and builds it.
+    #[arg(long, conflicts_with = "any_build")]
+    at_commit: bool,
 }
 
-/// A run to repeat, and the scenario that it came from.
-struct Source {
-    bundle: Bundle,
-    scenario: Scenario,
-    /// Whether a verdict and a digest are known that must come out again.
-    recorded: bool,
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXPLAIN_EXAMPLES)]
+pub struct ExplainArgs {
+    /// A seed id, a bundle, or a file of the corpus.
+    what: String,
+    /// Take this invariant out, as the run did.
+    #[arg(long, value_name = "INVARIANT")]
+    ignore: Vec<String>,
+    /// Accept a run of another build: the seed may mean another run here.
+    #[arg(long)]
+    any_build: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  fairway-sim replay 'smoke/plain#2a@…/reference'        the seed id that a failure printed
+  fairway-sim replay target/fairway/latest/run.json      the bundle that it left
+  fairway-sim replay run.json --trace --until 20         everything that happened in the first 20 s
+  fairway-sim replay run.json --html run.html            the same as a page
+  fairway-sim replay run.json --engine all               the same plan on every engine
+  fairway-sim replay run.json --at-commit                by the sources that it came from";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  fairway-sim explain 'smoke/plain#2a@…/reference'       what happened, in plain words
+  fairway-sim explain corpus/bugs/smoke-torn_tail-0-reference.json";
+
+/// Runs of which builds are taken.
+fn builds(any: bool) -> Builds {
+    if any { Builds::Any } else { Builds::This }
 }
 
 pub fn replay(args: &ReplayArgs) -> Outcome {
-    let mut source = find(args)?;
-    source.bundle.ignore.extend(args.ignore.iter().cloned());
+    if args.at_commit {
+        let (build, commit) = origin(&args.what)?;
+        if !crate::build_id::BUILD_ID.starts_with(&build) {
+            let Some(commit) = commit else {
+                return Err(Stop::usage(format!(
+                    "--at-commit: expected a build that some commit here makes with this compiler, found {build}"
+                )));
+            };
+            return at_commit::repeat(&commit, &args.what);
+        }
+    }
+    let source = find(&args.what, &args.ignore, builds(args.any_build))?;
     let engines = match args.engine {
         Some(engines) => engines.engines(),
         None => vec![source.bundle.seed_id.engine],
@@ -102,98 +139,35 @@ fn show(args: &ReplayArgs, source: &Source, engine: Engine, run: &Run) -> Outcom
     }
     if let Some(file) = &args.html {
         let html = failure::timeline(&source.scenario, &source.bundle, run);
-        std::fs::write(file, html).map_err(|e| Stop::usage(format!("{}: {e}", file.display())))?;
+        std::fs::write(file, html).map_err(|e| {
+            Stop::usage(format!("--html: expected a file to write, found {}: {e}", file.display()))
+        })?;
         println!("  timeline: {}", file.display());
     }
     Ok(())
 }
 
-pub fn explain(args: &ReplayArgs) -> Outcome {
-    let source = find(args)?;
-    let run = source.bundle.replay(source.bundle.seed_id.engine, true);
+pub fn explain(args: &ExplainArgs) -> Outcome {
+    let source = find(&args.what, &args.ignore, builds(args.any_build))?;
+    let bundle = &source.bundle;
+    crate::engine::check_available(bundle.seed_id.engine).map_err(Stop::usage)?;
+    let run = bundle.replay(bundle.seed_id.engine, true);
     println!("{}", source.scenario.story().trim());
     println!();
-    source.bundle.plan.describe().iter().for_each(|l| println!("  {l}"));
+    bundle.plan.describe().iter().for_each(|l| println!("  {l}"));
     println!();
     let story = failure::sentences(&source.scenario, &run);
     if story.is_empty() {
         println!("{}", failure::verdict_sentence(&run.report.verdict));
     }
     story.iter().for_each(|s| println!("{}", s.text));
+    let verdict = &run.report.verdict;
+    if !verdict.is_pass() {
+        println!("\nWhat if one thing had been different:");
+        let seed = bundle.seed_id.seed;
+        let needed = counterfactuals(&bundle.how(), &bundle.plan, &bundle.tape, seed);
+        let lines = failure::counterfactual_lines(&bundle.plan, verdict, &needed);
+        lines.iter().for_each(|line| println!("  - {line}"));
+    }
     Ok(())
-}
-
-fn find(args: &ReplayArgs) -> Result<Source, Stop> {
-    if Path::new(&args.what).is_file() {
-        let bundle = Bundle::read(&args.what).map_err(|e| Stop::usage(e.to_string()))?;
-        if !bundle.is_of_this_build() && !args.any_build && !in_corpus(&args.what) {
-            return Err(stale(&bundle.build, bundle.commit.as_deref(), &args.what));
-        }
-        let scenario = scenario_of(&bundle.seed_id)?;
-        return Ok(Source { bundle, scenario, recorded: true });
-    }
-    let id: SeedId = args.what.parse().map_err(|e| Stop::usage(format!("{}: {e}", args.what)))?;
-    let build = crate::build_id::BUILD_ID;
-    if !build.starts_with(&id.build.to_string()) && !args.any_build {
-        return Err(stale(&id.build.to_string(), None, &args.what));
-    }
-    let scenario = scenario_of(&id)?;
-    if scenario.digest_short() != id.scenario_digest {
-        let found = scenario.digest_short();
-        return Err(Stop::usage(format!(
-            "{}: the scenario has changed: its digest is {found}",
-            args.what
-        )));
-    }
-    let bundle = bundle_of(&id, &scenario);
-    Ok(Source { bundle, scenario, recorded: false })
-}
-
-fn bundle_of(id: &SeedId, scenario: &Scenario) -> Bundle {
-    let how = campaign::How {
-        engine: id.engine,
-        crypto: id.crypto,
-        mutant: id.mutant.clone(),
-        ignore: Vec::new(),
-        settings: id.settings.clone().into_iter().collect(),
-    };
-    let (plan, _) = how.plan(scenario, id.seed, &Tape::default());
-    Bundle {
-        schema: BUNDLE_SCHEMA,
-        seed_id: id.clone(),
-        story: Vec::new(),
-        plan,
-        ignore: Vec::new(),
-        tape: Tape::default(),
-        verdict: crate::engine::Verdict::Pass,
-        digest: String::new(),
-        build: crate::build_id::BUILD_ID.into(),
-        commit: None,
-        fixed: false,
-    }
-}
-
-fn scenario_of(id: &SeedId) -> Result<Scenario, Stop> {
-    let settings: Vec<_> = id.settings.clone().into_iter().collect();
-    load(&id.scenario, &settings)?
-        .into_iter()
-        .next()
-        .ok_or_else(|| Stop::usage(format!("no scenario {}", id.scenario)))
-}
-
-/// Kept bugs are repeated on any build.
-fn in_corpus(file: &str) -> bool {
-    Path::new(file).components().any(|c| c.as_os_str() == "corpus")
-}
-
-fn stale(build: &str, commit: Option<&str>, what: &str) -> Stop {
-    let here = crate::build_id::short();
-    eprintln!("error: {what} was recorded by build {build}, this is build {here}");
-    if let Some(commit) = commit {
-        eprintln!("  to repeat it exactly:");
-        eprintln!("    git worktree add ../fairway-{commit} {commit}");
-        eprintln!("    cd ../fairway-{commit} && {}", failure::replay_line(what));
-    }
-    eprintln!("  to repeat it on this build: add --any-build");
-    Stop::code(8)
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::junit::{self, Case, Failure, Suite};
 use super::progress::Progress;
 use super::{HowArgs, Outcome, Stop, failure, load, thousands, workers};
 use crate::campaign::{self, How, Tally, Until, sweep};
@@ -14,6 +15,7 @@ use crate::engine::{RunReport, Verdict};
 use crate::scenario::{Availability, Engine, Expect, Scenario, available};
 
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct RunArgs {
     /// A scenario, a group (`smoke`, `attack`, `negative`, `scenarios` for all but negative), a file or a folder.
     #[arg(default_value = "smoke")]
@@ -27,7 +29,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub how: HowArgs,
     /// Threads; all cores by default.
-    #[arg(short = 'j', long)]
+    #[arg(short = 'j', long, value_parser = threads)]
     pub jobs: Option<usize>,
     /// Repeat this part of the runs in another process and compare digests.
     #[arg(long, default_value = "5%", value_parser = percent)]
@@ -49,6 +51,15 @@ pub struct RunArgs {
     pub out: PathBuf,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  fairway-sim run smoke --seeds 1000                     a thousand seeds of every smoke story
+  fairway-sim run attack --seeds 100..200 --engine all   a range of seeds on every engine
+  fairway-sim run my_story.toml --set phases.chaos=90s   a file, with one key changed
+  fairway-sim run smoke/plain --mutant effect-before-sync    the node with a planted bug
+  fairway-sim run smoke --for 10m --crypto toy           as many seeds as ten minutes allow
+  fairway-sim run smoke --format junit > report.xml      for a build server";
+
 /// A range of seeds.
 #[derive(Clone, Debug)]
 pub struct Seeds(pub std::ops::Range<u64>);
@@ -59,6 +70,8 @@ pub enum Format {
     Tty,
     /// One JSON record a run, in the order of seeds.
     Jsonl,
+    /// One JUnit report, for build servers.
+    Junit,
 }
 
 fn seeds(text: &str) -> Result<Seeds, String> {
@@ -69,7 +82,15 @@ fn seeds(text: &str) -> Result<Seeds, String> {
         Some((a, b)) => number(a)?..number(b)?,
         None => 0..number(text)?,
     };
-    if range.is_empty() { Err(format!("`{text}` holds no seed")) } else { Ok(Seeds(range)) }
+    if range.is_empty() {
+        return Err(format!("expected at least one seed, found `{text}`"));
+    }
+    Ok(Seeds(range))
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    let n = text.parse().ok().filter(|n| *n >= 1);
+    n.ok_or_else(|| "expected a number of threads, at least 1".into())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -101,7 +122,7 @@ struct Done {
 }
 
 pub fn run(args: &RunArgs) -> Outcome {
-    args.how.check_mutant()?;
+    args.how.check()?;
     let mut scenarios = load(&args.what, &args.how.settings)?;
     if args.what == "scenarios" {
         scenarios.retain(|s| !s.name().starts_with("negative/"));
@@ -114,8 +135,9 @@ pub fn run(args: &RunArgs) -> Outcome {
         .map(|(s, e)| (s.clone(), args.how.how(e)))
         .collect();
     if jobs.is_empty() {
+        let asked = engines.iter().map(|e| e.name()).collect::<Vec<_>>().join(" or ");
         return Err(Stop::usage(format!(
-            "`{}` has no scenario for the engine asked for",
+            "--engine: expected an engine that a scenario of `{}` lists, found {asked}",
             args.what
         )));
     }
@@ -133,10 +155,10 @@ pub fn run(args: &RunArgs) -> Outcome {
         );
     }
     let progress = Progress::new(per_scenario * jobs.len() as u64, quiet);
-    let mut done = sweep_all(args, jobs, &progress);
+    let done = sweep_all(args, jobs, &progress);
     progress.finish();
     let elapsed = progress.elapsed();
-    let codes = report_all(args, &mut done)?;
+    let codes = report_all(args, &done, elapsed)?;
     if !quiet {
         summary(&done, elapsed);
     }
@@ -183,45 +205,90 @@ fn sweep_all(args: &RunArgs, jobs: Vec<(Scenario, How)>, progress: &Progress) ->
 }
 
 /// Prints every scenario's result; the exit codes that follow.
-fn report_all(args: &RunArgs, done: &mut [Done]) -> Result<BTreeSet<u8>, Stop> {
+fn report_all(args: &RunArgs, done: &[Done], took: Duration) -> Result<BTreeSet<u8>, Stop> {
     let mut codes = BTreeSet::new();
     let mut lines = Vec::new();
-    for d in done.iter() {
+    let mut suites = Vec::new();
+    for d in done {
         if args.format == Format::Jsonl {
             print_jsonl(d)?;
         }
-        match d.scenario.expect() {
-            Expect::Pass => {
-                lines.push(one_line(d));
-                let missed: Vec<&String> =
-                    d.scenario.goals().iter().filter(|g| !d.tally.goals.contains_key(*g)).collect();
-                if !missed.is_empty() && d.tally.failed.is_empty() {
-                    let enough = d.tally.runs >= GOALS_AFTER;
-                    let word = if enough { "GOAL MISSED" } else { "not yet reached" };
-                    lines.push(format!(
-                        "         {word}: {}",
-                        missed.iter().map(|g| g.as_str()).collect::<Vec<_>>().join(", ")
-                    ));
-                    codes.extend(enough.then_some(9));
-                }
-                for (seed, report) in d.tally.failed.iter().take(3) {
-                    codes.insert(campaign::exit_code(&report.verdict));
-                    failure::show(args, &d.scenario, &d.how, *seed, report)?;
-                }
-            }
+        let cases = match d.scenario.expect() {
+            Expect::Pass => passing(args, d, &mut codes, &mut lines)?,
             Expect::Violation(name) => {
                 let (line, caught) = negative_line(d, name);
+                codes.extend((!caught).then_some(10));
+                let case = negative_case(d, &line, caught);
                 lines.push(line);
-                if !caught {
-                    codes.insert(10);
-                }
+                vec![case]
             }
-        }
+        };
+        suites.push(Suite { name: label(d), cases });
     }
-    if args.format == Format::Tty {
-        lines.iter().for_each(|l| println!("{l}"));
+    match args.format {
+        Format::Tty => lines.iter().for_each(|l| println!("{l}")),
+        Format::Junit => println!("{}", junit::xml(&suites, took).map_err(Stop::harness)?.trim()),
+        Format::Jsonl => {}
     }
     Ok(codes)
+}
+
+/// A scenario that must pass: its line, its failures with their blocks, the goals that it missed.
+fn passing(
+    args: &RunArgs,
+    d: &Done,
+    codes: &mut BTreeSet<u8>,
+    lines: &mut Vec<String>,
+) -> Result<Vec<Case>, Stop> {
+    lines.push(one_line(d));
+    let first = d.tally.digests.first().map_or(args.seeds.0.start, |(seed, _)| *seed);
+    let name = format!("{} of {} runs passed, from seed {first}", d.tally.passed, d.tally.runs);
+    let mut cases = Vec::new();
+    cases.extend((d.tally.passed > 0).then_some(Case { name, failure: None }));
+    let goals = d.scenario.goals().iter();
+    let missed: Vec<&str> =
+        goals.filter(|g| !d.tally.goals.contains_key(*g)).map(String::as_str).collect();
+    if !missed.is_empty() && d.tally.failed.is_empty() {
+        let enough = d.tally.runs >= GOALS_AFTER;
+        let word = if enough { "GOAL MISSED" } else { "not yet reached" };
+        let line = format!("{word}: {}", missed.join(", "));
+        if enough {
+            codes.insert(9);
+            let property = "goals".to_string();
+            let block = format!("{} runs reached none of them", d.tally.runs);
+            let failure = Failure { property, message: line.clone(), block };
+            cases.push(Case { name: "goals".into(), failure: Some(failure) });
+        }
+        lines.push(format!("         {line}"));
+    }
+    for (seed, report) in d.tally.failed.iter().take(3) {
+        codes.insert(campaign::exit_code(&report.verdict));
+        let told = failure::show(args, &d.scenario, &d.how, *seed, report)?;
+        cases.push(failed_case(&told, report));
+    }
+    Ok(cases)
+}
+
+fn failed_case(told: &failure::Told, report: &RunReport) -> Case {
+    let (kind, property) = words(report);
+    let id = told.bundle.seed_id.to_string();
+    let message = failure::verdict_sentence(&report.verdict);
+    let mut block = vec![told.headline.clone()];
+    block.extend(told.bundle.story.iter().cloned());
+    block.push(failure::replay_line(&id));
+    let property = property.unwrap_or(kind).to_string();
+    let failure = Failure { property, message, block: block.join("\n") };
+    Case { name: id, failure: Some(failure) }
+}
+
+fn negative_case(d: &Done, line: &str, caught: bool) -> Case {
+    let message = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let failure = (!caught).then(|| Failure {
+        property: "mutant survived".into(),
+        message,
+        block: d.scenario.story().to_string(),
+    });
+    Case { name: "the planted bug is found".into(), failure }
 }
 
 fn label(d: &Done) -> String {

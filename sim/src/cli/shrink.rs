@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Outcome, Stop, failure, load};
+use super::source::{Builds, find};
+use super::{Outcome, Stop, failure};
 use crate::campaign::How;
-use crate::chance::Tape;
 use crate::scenario::Engine;
-use crate::seed_id::SeedId;
 
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct ShrinkArgs {
-    /// The failing run's seed id.
+    /// The failing run: a seed id, a bundle, or a file of the corpus.
     what: String,
     /// For how long, in seconds.
     #[arg(long, default_value_t = 60)]
@@ -21,33 +21,31 @@ pub struct ShrinkArgs {
     /// Where the bundle and the timeline go.
     #[arg(long, default_value = "corpus/bugs")]
     out: PathBuf,
+    /// Take this invariant out, as the run did.
+    #[arg(long, value_name = "INVARIANT")]
+    ignore: Vec<String>,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  fairway-sim shrink 'smoke/plain#2a@…/reference'        into corpus/bugs, to be kept
+  fairway-sim shrink run.json --seconds 600 --out .      a bundle, for longer than run gave it";
+
 pub fn shrink(args: &ShrinkArgs) -> Outcome {
-    let id: SeedId = args.what.parse().map_err(|e| Stop::usage(format!("{}: {e}", args.what)))?;
-    let settings: Vec<_> = id.settings.clone().into_iter().collect();
-    let Some(scenario) = load(&id.scenario, &settings)?.into_iter().next() else {
-        return Err(Stop::usage(format!("no scenario {}", id.scenario)));
-    };
+    let source = find(&args.what, &args.ignore, Builds::This)?;
+    let bundle = source.bundle;
     // Shrinking promises reproduction on the reference engine alone.
-    let how = How {
-        engine: Engine::Reference,
-        crypto: id.crypto,
-        mutant: id.mutant.clone(),
-        ignore: Vec::new(),
-        settings,
-    };
-    let first = how.run(&scenario, id.seed, false).report;
+    let how = How { engine: Engine::Reference, ..bundle.how() };
+    let first = bundle.replay(Engine::Reference, false).report;
     if first.verdict.is_pass() {
         return Err(Stop::usage(format!(
-            "{}: this run passes on the reference engine; nothing to shrink",
+            "{}: expected a run that fails on the reference engine, found one that passes",
             args.what
         )));
     }
-    let (plan, _) = how.plan(&scenario, id.seed, &Tape::default());
-    let shrunk =
-        crate::shrink::shrink(&how, &plan, id.seed, &first, Duration::from_secs(args.seconds));
-    let told = failure::tell(&scenario, &how, id.seed, &first, Some(&shrunk));
+    let (seed, budget) = (bundle.seed_id.seed, Duration::from_secs(args.seconds));
+    let shrunk = crate::shrink::shrink(&how, &bundle.plan, &bundle.tape, seed, &first, budget);
+    let told = failure::tell(&source.scenario, &how, seed, &first, Some(&shrunk));
     let files = failure::write(&args.out, &told)?;
     failure::print(&told, Some(&shrunk), &files);
     Ok(())

@@ -190,11 +190,34 @@ fn clause(line: &Line, names: &Names) -> String {
 
 fn broken(violation: &Violation, names: &Names) -> String {
     let who = violation.by.map(|id| format!(", by {}", names.party(id))).unwrap_or_default();
-    let what = violation.what.trim_end_matches('.');
+    let what = what_broke(violation);
+    let what = what.trim_end_matches('.');
     match violation.kind {
         Kind::Safety => format!("This breaks {}{who}: {what}.", violation.invariant),
         Kind::Liveness => format!("{} never comes about{who}: {what}.", violation.invariant),
     }
+}
+
+/// What an invariant says of its violation, in words that a reader can follow.
+///
+/// A sentence that compares what one party gets by two states says nothing when both give it the same, and misleads: they differ in
+/// what the others get, or in how it is paid out.
+pub fn what_broke(violation: &Violation) -> String {
+    let what = &violation.what;
+    let gets = compared(what, "it gets ", " instead of ")
+        .map(|(said, amount)| format!("{said}it gets {amount} by both, which differ elsewhere"));
+    let gives = || {
+        let (said, amount) = compared(what, "one gives it ", ", the other ")?;
+        Some(format!("{said}both give it {amount}, and they differ elsewhere"))
+    };
+    gets.or_else(gives).unwrap_or_else(|| what.clone())
+}
+
+/// Where a sentence ends with `<first>X<second>X`: what stands before, and X.
+fn compared<'a>(sentence: &'a str, first: &str, second: &str) -> Option<(&'a str, &'a str)> {
+    let (said, figures) = sentence.trim_end_matches('.').split_once(first)?;
+    let (one, other) = figures.split_once(second)?;
+    (one == other).then_some((said, one))
 }
 
 /// `3.204 s`, `2 min 3.2 s`.
@@ -239,6 +262,30 @@ mod tests {
         assert_eq!(story.len(), SENTENCES_MAX);
         assert_eq!(story.iter().filter(|s| s.contains("loses power for")).count(), FAULTS_MAX);
         assert_eq!(story.last().unwrap(), "Bob can lose 3 ETH.");
+    }
+
+    #[test]
+    fn equal_figures_are_not_compared() {
+        let said = |what: &str| what_broke(&Violation { what: what.into(), ..violation() });
+        let gets = "alice signed a final state that is not the last supported outcome: it gets";
+        assert_eq!(
+            said(&format!("{gets} 4 ETH instead of 4 ETH")),
+            format!("{gets} 4 ETH by both, which differ elsewhere")
+        );
+        assert_eq!(
+            said("alice signed two states of turn 5: one gives it 0 wei, the other 0 wei"),
+            "alice signed two states of turn 5: both give it 0 wei, and they differ elsewhere"
+        );
+        for different in [
+            format!("{gets} 4 ETH instead of 5 ETH"),
+            "alice signed two states of turn 5: one gives it 4 ETH, the other 4.5 ETH".into(),
+            "alice sent update request 5 before it was durable".into(),
+        ] {
+            assert_eq!(said(&different), different);
+        }
+        let equal = Violation { what: format!("{gets} 4 ETH instead of 4 ETH"), ..violation() };
+        let story = explain("", &[], &equal, &names()).join(" ");
+        assert!(!story.contains("instead of"), "{story}");
     }
 
     #[test]

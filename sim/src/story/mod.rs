@@ -18,7 +18,7 @@ mod snapshot;
 mod testkit;
 mod words;
 
-pub use explain::{SENTENCES_MAX, Sentence, explain, explain_steps};
+pub use explain::{SENTENCES_MAX, Sentence, explain, explain_steps, what_broke};
 pub use html::{HtmlRun, Verdict, html};
 pub use line::{Fate, Lane, Line, LineKind, Recording, fates};
 pub use names::{Names, PartyName};

@@ -8,6 +8,7 @@ use fairway_core::nitro::{Call, State};
 use fairway_core::types::{Address, BlockNum, TurnNum};
 use fairway_core::wire::Wire;
 
+use super::explain::what_broke;
 use super::words::{call_amount, call_state, capitalized, wire_channel, wire_noun, wire_turn};
 use super::{
     ChainState, Lane, Line, LineKind, Names, PartyState, Recording, Snapshot, StateAt, Up,
@@ -74,7 +75,7 @@ impl Recorder {
     pub fn violated(&mut self, now_ns: u64, violation: &Violation) {
         let party = violation.by.or(violation.loss.map(|(who, _)| who));
         let lane = party.map_or(Lane::World, Lane::Party);
-        let text = format!("{} is violated: {}", violation.invariant, violation.what);
+        let text = format!("{} is violated: {}", violation.invariant, what_broke(violation));
         let mut line = Line::new(now_ns, LineKind::Violation, lane, text);
         line.channel = violation.channel;
         line.amount = violation.loss.map(|(_, amount)| amount);

@@ -3,6 +3,11 @@
 //! Two builds with the same id give the same trace for the same seed. The git commit is no part of it; it is
 //! printed so that a person can find the sources again.
 
+mod history;
+mod recipe;
+
+pub use history::commit_of;
+
 /// 64 hexadecimal digits: BLAKE3 of Cargo.lock, the sources of core, transport and simulator, the compiler
 /// and the features.
 pub const BUILD_ID: &str = env!("FAIRWAY_BUILD_ID");
