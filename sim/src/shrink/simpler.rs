@@ -199,6 +199,7 @@ fn knobs_of_fault(fault: &mut FaultAction, show: &mut dyn FnMut(Knob<'_>)) {
         | FaultAction::Full { lasts, .. }
         | FaultAction::RpcOutage { lasts }
         | FaultAction::MissingLogs { lasts }
+        | FaultAction::MissingCalldata { lasts }
         | FaultAction::DuplicateLogs { lasts }
         | FaultAction::FeeSpike { lasts }
         | FaultAction::Freeze { lasts, .. } => show(Knob::Time(lasts, LEAST)),
