@@ -1,0 +1,3 @@
+//! Nothing to do: its dependencies are the point.
+
+fn main() {}
