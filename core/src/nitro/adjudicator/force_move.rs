@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use alloy_primitives::{B256, U256};
 
 use super::apps::{self, Recovered, is_unanimous};
-use super::model::Frame;
+use super::model::{Frame, claim_decodes};
 use super::revert::{Revert, require};
 use super::{Claim, Log, Mode, Status, fingerprint};
 use crate::nitro::outcome;
@@ -91,6 +91,8 @@ impl Frame<'_> {
             let signers = self.signers(channel, &claim)?;
             recovered.push(Recovered { state: claim.state, signers });
         }
+        // A transaction's calldata was decoded as a whole before; the view decodes the candidate only now.
+        require(claim_decodes(candidate), Revert::Empty)?;
         let signers = self.signers(channel, candidate)?;
         let app = self.base.app(fixed.app_definition).ok_or(Revert::Empty)?;
         let candidate = Recovered { state: candidate.state.clone(), signers };

@@ -163,7 +163,7 @@ impl Adjudicator {
         candidate: &Claim,
         crypto: &mut dyn Recover,
     ) -> Result<(), Revert> {
-        require(proof.iter().chain([candidate]).all(claim_decodes), Revert::Empty)?;
+        require(proof.iter().all(claim_decodes), Revert::Empty)?;
         let channel = candidate.state.fixed.channel_id();
         Frame::new(self, ChainTime(0), &|_| false, crypto)
             .require_supported(channel, proof, candidate)
@@ -244,7 +244,7 @@ fn claims_decode(call: &Call) -> bool {
     }
 }
 
-fn claim_decodes(claim: &Claim) -> bool {
+pub(super) fn claim_decodes(claim: &Claim) -> bool {
     exits_decode(&claim.state.outcome)
 }
 

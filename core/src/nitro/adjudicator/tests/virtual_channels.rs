@@ -232,6 +232,22 @@ fn a_payee_who_starts_with_something_cannot_be_reclaimed() {
     assert_eq!(refused, Err(Revert::RECLAIMED_NOT_GUARANTEED));
 }
 
+/// The view decodes its calldata bit by bit, a transaction all of it at first.
+#[test]
+fn the_view_looks_at_the_proofs_signatures_before_it_decodes_the_candidate() {
+    let mut exit = Exit::new();
+    let garbled = Claim { state: exit.virtual_state(1, [10, 0]), sigs: vec![GARBAGE] };
+    let mut undecodable = exit.virtual_state(2, [3, 7]);
+    undecodable.outcome[0].asset_type = 4;
+    let candidate = Exit::signed_by(undecodable, &[&exit.bob]);
+    let proof = vec![garbled];
+    let view = exit.adjudicator.state_is_supported(&proof, &candidate, &mut Crypto::Real);
+    assert_eq!(view, Err(Revert::INVALID_SIGNATURE));
+    let alone = exit.adjudicator.state_is_supported(&[], &candidate, &mut Crypto::Real);
+    assert_eq!(alone, Err(Revert::Empty));
+    assert_eq!(exit.call(Call::Checkpoint { proof, candidate }), Err(Revert::Empty));
+}
+
 /// A channel that could be redeemed is checkpointed with a proof too.
 #[test]
 fn a_redemption_clears_a_challenge_with_the_postfund() {
