@@ -90,7 +90,8 @@ impl Block {
             | Log::AllocationUpdated { .. }
             | Log::ChallengeCleared { .. }
             | Log::Checkpointed { .. }
-            | Log::Concluded { .. } => None,
+            | Log::Concluded { .. }
+            | Log::Reclaimed { .. } => None,
         });
         challenged.chain(&self.candidates)
     }

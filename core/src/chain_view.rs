@@ -167,6 +167,8 @@ impl OnChain {
                 self.concluded = true;
                 self.status = OnChainStatus::Concluded(*finalizes_at);
             }
+            // Only a channel with guarantees emits it, and none is watched yet.
+            Log::Reclaimed { .. } => {}
         }
     }
 }
@@ -338,6 +340,7 @@ impl Watched {
             | Log::ChallengeCleared { .. }
             | Log::Checkpointed { .. }
             | Log::Concluded { .. } => true,
+            Log::Reclaimed { .. } => false,
         }
     }
 

@@ -7,6 +7,7 @@ use alloy_primitives::{B256, Bytes, U256};
 use alloy_sol_types::{SolValue, sol};
 
 use super::outcome::{Allocation, Outcome, SingleAssetExit};
+use super::sign::Signature;
 use super::state::FixedPart;
 use crate::types::{Amount, ChannelId, Destination, TurnNum};
 
@@ -17,6 +18,12 @@ sol! {
     struct SolAllocation { bytes32 destination; uint256 amount; uint8 allocationType; bytes metadata; }
     /// `ExitFormat.SingleAssetExit`.
     struct SolExit { address asset; AssetMetadata assetMetadata; SolAllocation[] allocations; }
+    /// `INitroTypes.Signature`.
+    struct SolSignature { uint8 v; bytes32 r; bytes32 s; }
+    /// `VirtualPaymentApp.VoucherAmountAndSignature`.
+    struct SolRedemption { uint256 amount; SolSignature signature; }
+    /// `MultiAssetHolder.Guarantee`.
+    struct SolGuarantee { bytes32 left; bytes32 right; }
 }
 
 fn exit_to_sol(exit: &SingleAssetExit) -> SolExit {
@@ -95,6 +102,35 @@ pub fn encode_state(
 /// The preimage of a challenge message: `abi.encode(stateHash, "forceMove")`.
 pub fn encode_challenge(state_hash: B256) -> Vec<u8> {
     (state_hash, alloc::string::String::from("forceMove")).abi_encode_params()
+}
+
+/// The preimage of a voucher: `abi.encode(channelId, amount)`.
+pub fn encode_voucher(channel: ChannelId, amount: Amount) -> Vec<u8> {
+    (channel.0, amount.0).abi_encode_params()
+}
+
+/// The application data of a redemption: `abi.encode(amount, (v, r, s))`, 128 bytes without an offset.
+pub fn encode_redemption(amount: Amount, sig: &Signature) -> Vec<u8> {
+    let (r, s) = (B256::from_slice(&sig.0[..32]), B256::from_slice(&sig.0[32..64]));
+    let signature = SolSignature { v: sig.0[64], r, s };
+    SolRedemption { amount: amount.0, signature }.abi_encode()
+}
+
+/// The inverse of [`encode_redemption`]; `None` for anything that the contract's decoder refuses. What follows is ignored.
+pub fn decode_redemption(bytes: &[u8]) -> Option<(Amount, Signature)> {
+    let redemption = SolRedemption::abi_decode_validate(bytes.get(..128)?).ok()?;
+    let SolSignature { v, r, s } = redemption.signature;
+    let mut sig = [0u8; 65];
+    sig[..32].copy_from_slice(r.as_slice());
+    sig[32..64].copy_from_slice(s.as_slice());
+    sig[64] = v;
+    Some((Amount(redemption.amount), Signature(sig)))
+}
+
+/// The left and the right party in a guarantee's metadata; `None` when it is too short. What follows is ignored.
+pub fn decode_guarantee(bytes: &[u8]) -> Option<(Destination, Destination)> {
+    let SolGuarantee { left, right } = SolGuarantee::abi_decode(bytes.get(..64)?).ok()?;
+    Some((Destination(left), Destination(right)))
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@ pub mod adjudicator;
 pub mod outcome;
 pub mod sign;
 pub mod state;
+pub mod voucher;
 
 pub use adjudicator::{Call, Claim, Log};
 pub use outcome::{Allocation, AllocationType, Outcome, SingleAssetExit};
 pub use sign::{Crypto, Recover, SecretKey, Signature};
 pub use state::{FixedPart, SignedState, State};
+pub use voucher::Voucher;

@@ -110,6 +110,11 @@ pub fn guarantee_metadata(left: Destination, right: Destination) -> Bytes {
     bytes.into()
 }
 
+/// The inverse of [`guarantee_metadata`], as lenient as the contract: `None` below 64 bytes, what follows them is ignored.
+pub fn guarantee_parties(metadata: &[u8]) -> Option<(Destination, Destination)> {
+    super::abi::decode_guarantee(metadata)
+}
+
 /// `keccak256(abi.encode(outcome))`, the contract's outcome hash.
 pub fn hash(outcome: &Outcome) -> B256 {
     alloy_primitives::keccak256(super::abi::encode_outcome(outcome))
@@ -154,5 +159,7 @@ mod tests {
         let d = |n| Destination::of(Address::with_last_byte(n));
         let bytes = guarantee_metadata(d(0x0a), d(0x0b));
         assert_eq!((bytes.len(), bytes[31], bytes[63]), (64, 0x0a, 0x0b));
+        assert_eq!(guarantee_parties(&bytes), Some((d(0x0a), d(0x0b))));
+        assert_eq!(guarantee_parties(&bytes[..63]), None);
     }
 }

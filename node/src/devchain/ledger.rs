@@ -57,7 +57,8 @@ impl Ledger {
             | Call::Conclude { .. }
             | Call::ConcludeAndTransferAllAssets { .. }
             | Call::TransferAllAssets { .. }
-            | Call::Transfer { .. } => owned,
+            | Call::Transfer { .. }
+            | Call::Reclaim(_) => owned,
         };
         let done = self.adjudicator.call(time, call, &|_| false, crypto)?;
         self.balances.insert(from, left);

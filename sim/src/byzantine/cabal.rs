@@ -92,7 +92,10 @@ impl Cabal {
                 | Call::ConcludeAndTransferAllAssets { candidate } => {
                     self.learn_claim(candidate, crypto);
                 }
-                Call::Deposit { .. } | Call::TransferAllAssets { .. } | Call::Transfer { .. } => {}
+                Call::Deposit { .. }
+                | Call::TransferAllAssets { .. }
+                | Call::Transfer { .. }
+                | Call::Reclaim(_) => {}
             },
             Effect::Connect { .. }
             | Effect::FetchBlocks { .. }

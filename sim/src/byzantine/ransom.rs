@@ -121,7 +121,8 @@ fn challenged(log: &Log) -> Option<(ChannelId, TurnNum)> {
         | Log::AllocationUpdated { .. }
         | Log::ChallengeCleared { .. }
         | Log::Checkpointed { .. }
-        | Log::Concluded { .. } => None,
+        | Log::Concluded { .. }
+        | Log::Reclaimed { .. } => None,
     }
 }
 

@@ -110,7 +110,8 @@ fn answered_in(seen: &Seen<'_>) -> BTreeSet<ChannelId> {
         Log::Deposited { .. }
         | Log::AllocationUpdated { .. }
         | Log::ChallengeRegistered { .. }
-        | Log::Concluded { .. } => None,
+        | Log::Concluded { .. }
+        | Log::Reclaimed { .. } => None,
     };
     block.logs.iter().filter_map(|l| answered(&l.log)).collect()
 }

@@ -131,7 +131,7 @@ impl ChallengeAnswered {
             | Log::Concluded { channel, .. } => {
                 self.running.remove(channel);
             }
-            Log::Deposited { .. } | Log::AllocationUpdated { .. } => {}
+            Log::Deposited { .. } | Log::AllocationUpdated { .. } | Log::Reclaimed { .. } => {}
         }
     }
 

@@ -138,7 +138,7 @@ fn first_final(
         for log in logs {
             match log {
                 Log::Deposited { asset: of, held: now, .. } if *of == asset => held = *now,
-                Log::Deposited { .. } => {}
+                Log::Deposited { .. } | Log::Reclaimed { .. } => {}
                 Log::ChallengeRegistered { finalizes_at, candidate, .. } => {
                     challenged = Some((*finalizes_at, candidate.state.outcome.clone()));
                 }

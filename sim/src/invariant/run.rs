@@ -113,7 +113,10 @@ pub(super) fn candidate(call: &Call) -> Option<&Claim> {
         | Call::Checkpoint { candidate, .. }
         | Call::Conclude { candidate }
         | Call::ConcludeAndTransferAllAssets { candidate } => Some(candidate),
-        Call::Deposit { .. } | Call::TransferAllAssets { .. } | Call::Transfer { .. } => None,
+        Call::Deposit { .. }
+        | Call::TransferAllAssets { .. }
+        | Call::Transfer { .. }
+        | Call::Reclaim(_) => None,
     }
 }
 

@@ -341,7 +341,8 @@ impl Fact {
             Log::Concluded { .. } => Fact { over: true, ..self },
             Log::ChallengeRegistered { .. }
             | Log::ChallengeCleared { .. }
-            | Log::Checkpointed { .. } => self,
+            | Log::Checkpointed { .. }
+            | Log::Reclaimed { .. } => self,
         }
     }
 }

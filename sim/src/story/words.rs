@@ -174,6 +174,7 @@ impl Names {
                 let who: Vec<String> = indices.iter().filter_map(one).collect();
                 format!("payout to {} alone", who.join(" and "))
             }
+            Call::Reclaim(args) => format!("reclaim ({})", self.split(&args.target_outcome)),
         }
     }
 
@@ -256,7 +257,8 @@ pub(super) fn call_amount(call: &Call) -> Option<Amount> {
         | Call::Conclude { .. }
         | Call::ConcludeAndTransferAllAssets { .. }
         | Call::TransferAllAssets { .. }
-        | Call::Transfer { .. } => None,
+        | Call::Transfer { .. }
+        | Call::Reclaim(_) => None,
     }
 }
 
@@ -267,7 +269,10 @@ pub(super) fn call_state(call: &Call) -> Option<&State> {
         | Call::Checkpoint { candidate, .. }
         | Call::Conclude { candidate }
         | Call::ConcludeAndTransferAllAssets { candidate } => Some(&candidate.state),
-        Call::Deposit { .. } | Call::TransferAllAssets { .. } | Call::Transfer { .. } => None,
+        Call::Deposit { .. }
+        | Call::TransferAllAssets { .. }
+        | Call::Transfer { .. }
+        | Call::Reclaim(_) => None,
     }
 }
 
@@ -366,5 +371,6 @@ fn chain_log(log: &Log) -> String {
         Log::ChallengeCleared { turn, .. } => format!("turn {turn} clears the challenge"),
         Log::Checkpointed { turn, .. } => format!("turn {turn} is on record"),
         Log::Concluded { .. } => "the channel is concluded".into(),
+        Log::Reclaimed { .. } => "a guarantee is reclaimed".into(),
     }
 }

@@ -115,7 +115,10 @@ impl Goals {
                     self.reach("deposit-seen-again");
                 }
             }
-            Log::AllocationUpdated { .. } | Log::Checkpointed { .. } | Log::Concluded { .. } => {}
+            Log::AllocationUpdated { .. }
+            | Log::Checkpointed { .. }
+            | Log::Concluded { .. }
+            | Log::Reclaimed { .. } => {}
         }
     }
 

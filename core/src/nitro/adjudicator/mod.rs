@@ -1,12 +1,29 @@
-//! The adjudicator contract as a pure value: the calls that a direct channel needs, with the deployed contract's checks
-//! in its own order, its revert reasons and its logs.
+//! The adjudicator contract as a pure value: its calls, with the deployed contract's checks in its own order, its revert
+//! reasons and its logs, and the two applications that judge states for it.
 //!
-//! The simulated chain and the development chain run on this model; it never does I/O and knows no keys. This file is
-//! the vocabulary, [`model`] executes calls, [`transfer`] computes who is paid what.
+//! The simulated chain and the development chain run on this model; it never does I/O and knows no keys. The simulator's
+//! test `adjudicator_differential` runs it against the deployed bytecode, call by call.
 //!
-//! Source: `NitroAdjudicator.sol`, `ForceMove.sol`, `StatusManager.sol`, `MultiAssetHolder.sol`, `ConsensusApp.sol`.
+//! ```text
+//! mod.rs (this)         the vocabulary: calls, logs, status
+//! model.rs              the storage; a call on a draft over it
+//! force_move.rs         challenge, checkpoint, conclude; who signed
+//! apps.rs               which states an application supports
+//! multi_asset_holder.rs deposit, transfer, transferAllAssets, reclaim
+//! transfer.rs           who is paid what
+//! reclaim.rs            what becomes of a guarantee
+//! revert.rs             the reasons
+//! ```
+//!
+//! Source: `NitroAdjudicator.sol`, `ForceMove.sol`, `StatusManager.sol`, `MultiAssetHolder.sol`, `ConsensusApp.sol`,
+//! `VirtualPaymentApp.sol`.
 
+pub mod apps;
+mod force_move;
 pub mod model;
+mod multi_asset_holder;
+pub mod reclaim;
+pub mod revert;
 pub mod transfer;
 
 #[cfg(test)]
@@ -22,7 +39,10 @@ use super::sign::{Recover, Signature};
 use super::state::{SignedState, SignedStateError, State};
 use crate::types::{Address, Amount, ChainTime, ChannelId, TurnNum};
 
-pub use model::{Adjudicator, Executed, Payout, Revert};
+pub use apps::App;
+pub use model::{Adjudicator, Executed, Payout};
+pub use reclaim::compute_reclaim;
+pub use revert::Revert;
 pub use transfer::{Transfer, compute_transfer};
 
 /// A state with whatever signatures its submitter chose to add; the contract recovers the signers itself.
@@ -122,6 +142,30 @@ pub enum Call {
         /// Which allocations to pay, strictly increasing.
         indices: Vec<u64>,
     },
+    /// `reclaim`. Twice: the second reverts `incorrect fingerprint`, the first one having changed the source's outcome.
+    Reclaim(ReclaimArgs),
+}
+
+/// Which guarantee is turned into what its virtual channel says. The source is the ledger channel that gave the guarantee, the target
+/// the virtual channel that it backs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReclaimArgs {
+    /// The ledger channel.
+    pub source_channel: ChannelId,
+    /// Its finalized state's hash; zero after `conclude`.
+    pub source_state_hash: B256,
+    /// Its finalized outcome.
+    pub source_outcome: Outcome,
+    /// Position of the guarantee's asset in that outcome.
+    pub source_asset_index: u64,
+    /// Position of the guarantee among that asset's allocations.
+    pub index_of_target_in_source: u64,
+    /// The virtual channel's finalized state's hash; zero after `conclude`.
+    pub target_state_hash: B256,
+    /// Its finalized outcome.
+    pub target_outcome: Outcome,
+    /// Position of the asset in that outcome.
+    pub target_asset_index: u64,
 }
 
 impl Call {
@@ -131,6 +175,7 @@ impl Call {
             Call::Deposit { channel, .. }
             | Call::TransferAllAssets { channel, .. }
             | Call::Transfer { channel, .. } => *channel,
+            Call::Reclaim(args) => args.source_channel,
             Call::Challenge { candidate, .. }
             | Call::Checkpoint { candidate, .. }
             | Call::Conclude { candidate }
@@ -151,7 +196,8 @@ impl Call {
             Call::Deposit { .. }
             | Call::Challenge { .. }
             | Call::TransferAllAssets { .. }
-            | Call::Transfer { .. } => None,
+            | Call::Transfer { .. }
+            | Call::Reclaim(_) => None,
         }
     }
 }
@@ -209,6 +255,13 @@ pub enum Log {
         /// The block's time: final at once.
         finalizes_at: ChainTime,
     },
+    /// `Reclaimed(channelId, assetIndex)`.
+    Reclaimed {
+        /// The ledger channel whose guarantee was turned into its parties' shares.
+        channel: ChannelId,
+        /// Position of the asset in the outcome.
+        asset_index: u64,
+    },
 }
 
 impl Log {
@@ -220,7 +273,8 @@ impl Log {
             | Log::ChallengeRegistered { channel, .. }
             | Log::ChallengeCleared { channel, .. }
             | Log::Checkpointed { channel, .. }
-            | Log::Concluded { channel, .. } => *channel,
+            | Log::Concluded { channel, .. }
+            | Log::Reclaimed { channel, .. } => *channel,
         }
     }
 }

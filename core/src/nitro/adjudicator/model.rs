@@ -3,21 +3,21 @@
 //! A call is executed on a `Frame`, a draft over the storage that is written back only on success: a revert changes
 //! nothing because nothing was changed yet.
 //!
-//! Source: `ForceMove.sol`, `StatusManager.sol`, `MultiAssetHolder.sol`, `NitroAdjudicator.sol`, `ConsensusApp.sol`, as
-//! deployed. Not modelled: re-entrant recipients, non-standard tokens, fewer than all of a token's transfers succeeding.
+//! Source: `NitroAdjudicator.sol`, `StatusManager.sol`, as deployed. Not modelled: re-entrant recipients, a deposit whose value is
+//! not its amount, assets that are no OpenZeppelin token, fewer than all of a token's transfers succeeding.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use alloy_primitives::{B256, U256};
+use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
 
-use super::transfer::compute_transfer;
-use super::{Call, Claim, Log, Mode, Status, fingerprint};
-use crate::nitro::outcome::{self, Allocation, Outcome, SingleAssetExit};
-use crate::nitro::sign::{Recover, Signature, challenge_hash};
-use crate::nitro::state::FixedPart;
-use crate::types::{Address, Amount, ChainTime, ChannelId, Destination, TurnNum};
+use super::apps::App;
+use super::revert::{Revert, require};
+use super::{Call, Claim, Log, Mode, Status};
+use crate::nitro::outcome::Outcome;
+use crate::nitro::sign::Recover;
+use crate::types::{Address, Amount, ChainTime, ChannelId, TurnNum};
 
 /// The adjudicator contract's storage. Two values are equal exactly when the contract's storage words are.
 ///
@@ -31,10 +31,12 @@ pub struct Adjudicator {
     status: BTreeMap<ChannelId, Status>,
     /// By asset and channel; a missing entry is zero. Invariant: no entry is zero.
     holdings: BTreeMap<(Address, ChannelId), Amount>,
-    /// The only application with code.
+    /// The application of ledger channels.
     consensus_app: Address,
     /// Whether `transfer` type-checks `allocations[k]`, as the deployed contract does.
     quirk_allocs_k: bool,
+    /// The application of payment channels, where one is deployed. All other addresses have no code.
+    payment_app: Option<Address>,
 }
 
 /// What a successful call did, beside changing the storage.
@@ -57,59 +59,6 @@ pub struct Payout {
     pub amount: Amount,
 }
 
-/// Why a call failed, as the contract encodes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Revert {
-    /// `Error(string)`.
-    #[error("{0}")]
-    Reason(&'static str),
-    /// `Panic(uint256)`.
-    #[error("panic 0x{0:02x}")]
-    Panic(u8),
-    /// No data: undecodable calldata, or a call to an address without code.
-    #[error("reverted without a reason")]
-    Empty,
-}
-
-impl Revert {
-    /// Checked arithmetic.
-    pub const OVERFLOW: Revert = Revert::Panic(0x11);
-    /// Array index out of bounds.
-    pub const OUT_OF_BOUNDS: Revert = Revert::Panic(0x32);
-    /// `deposit` into an address instead of a channel.
-    pub const EXTERNAL_DEPOSIT: Revert = Revert::Reason("Deposit to external destination");
-    /// `deposit` decided on other holdings.
-    pub const HELD_NOT_EXPECTED: Revert = Revert::Reason("held != expectedHeld");
-    /// `challenge` below the recorded turn.
-    pub const TURN_DECREASED: Revert = Revert::Reason("turnNumRecord decreased.");
-    /// `challenge` during a challenge, or `checkpoint`, at or below the recorded turn.
-    pub const TURN_NOT_INCREASED: Revert = Revert::Reason("turnNumRecord not increased.");
-    /// The outcome is final already.
-    pub const FINALIZED: Revert = Revert::Reason("Channel finalized.");
-    /// The outcome is not final yet.
-    pub const NOT_FINALIZED: Revert = Revert::Reason("Channel not finalized.");
-    /// The challenge message was signed by an outsider.
-    pub const OUTSIDER: Revert = Revert::Reason("Challenger is not a participant");
-    /// A signature that recovers to nobody.
-    pub const INVALID_SIGNATURE: Revert = Revert::Reason("Invalid signature");
-    /// `conclude` of a state that is not final.
-    pub const MUST_BE_FINAL: Revert = Revert::Reason("State must be final");
-    /// Somebody's signature is missing.
-    pub const NOT_UNANIMOUS: Revert = Revert::Reason("!unanimous");
-    /// The consensus application takes no proof.
-    pub const PROOF_NOT_EMPTY: Revert = Revert::Reason("|proof|!=0");
-    /// The outcome or state hash is not what the channel finalized with.
-    pub const FINGERPRINT: Revert = Revert::Reason("incorrect fingerprint");
-    /// `transfer` with indices that do not strictly increase.
-    pub const UNSORTED: Revert = Revert::Reason("Indices must be sorted");
-    /// A transfer met a guarantee.
-    pub const GUARANTEE: Revert = Revert::Reason("cannot transfer a guarantee");
-    /// A recipient of native tokens reverted.
-    pub const ETH_REFUSED: Revert = Revert::Reason("Could not transfer ETH");
-    /// OpenZeppelin's token, when an index without an allocation pays nothing to nobody.
-    pub const TOKEN_TO_ZERO: Revert = Revert::Reason("ERC20: transfer to the zero address");
-}
-
 impl Adjudicator {
     /// A freshly deployed adjudicator, with the deployed contract's quirk, next to a consensus application.
     pub fn new(consensus_app: Address) -> Adjudicator {
@@ -118,7 +67,14 @@ impl Adjudicator {
             holdings: BTreeMap::new(),
             consensus_app,
             quirk_allocs_k: true,
+            payment_app: None,
         }
+    }
+
+    /// The same next to a virtual payment application too.
+    pub fn with_payment_app(mut self, payment_app: Address) -> Adjudicator {
+        self.payment_app = Some(payment_app);
+        self
     }
 
     /// The same with the type check of `transfer` as deployed (`true`) or repaired (`false`).
@@ -135,6 +91,14 @@ impl Adjudicator {
     /// The consensus application's address.
     pub fn consensus_app(&self) -> Address {
         self.consensus_app
+    }
+
+    /// The application with code at `definition`.
+    pub fn app(&self, definition: Address) -> Option<App> {
+        if definition == self.consensus_app {
+            return Some(App::Consensus);
+        }
+        (Some(definition) == self.payment_app).then_some(App::VirtualPayment)
     }
 
     /// `statusOf(channel)`: zeros for a channel without a record.
@@ -177,15 +141,7 @@ impl Adjudicator {
         crypto: &mut dyn Recover,
     ) -> Result<Executed, Revert> {
         require(claims_decode(call), Revert::Empty)?;
-        let mut frame = Frame {
-            base: self,
-            now,
-            refuses,
-            crypto,
-            status: BTreeMap::new(),
-            holdings: BTreeMap::new(),
-            done: Executed::default(),
-        };
+        let mut frame = Frame::new(self, now, refuses, crypto);
         frame.run(call)?;
         let Frame { status, holdings, done, .. } = frame;
         for (channel, word) in status {
@@ -196,20 +152,46 @@ impl Adjudicator {
         }
         Ok(done)
     }
+
+    /// `stateIsSupported`: whether a challenge or checkpoint would take the candidate with this proof.
+    ///
+    /// # Errors
+    /// The application's revert, or that of a garbage signature.
+    pub fn state_is_supported(
+        &self,
+        proof: &[Claim],
+        candidate: &Claim,
+        crypto: &mut dyn Recover,
+    ) -> Result<(), Revert> {
+        require(proof.iter().chain([candidate]).all(claim_decodes), Revert::Empty)?;
+        let channel = candidate.state.fixed.channel_id();
+        Frame::new(self, ChainTime(0), &|_| false, crypto)
+            .require_supported(channel, proof, candidate)
+    }
 }
 
 /// One call under execution: the storage below, what the call wrote above it, and what it did so far.
-struct Frame<'a> {
-    base: &'a Adjudicator,
-    now: ChainTime,
-    refuses: &'a dyn Fn(Address) -> bool,
-    crypto: &'a mut dyn Recover,
-    status: BTreeMap<ChannelId, Status>,
-    holdings: BTreeMap<(Address, ChannelId), Amount>,
-    done: Executed,
+pub(super) struct Frame<'a> {
+    pub(super) base: &'a Adjudicator,
+    pub(super) now: ChainTime,
+    pub(super) refuses: &'a dyn Fn(Address) -> bool,
+    pub(super) crypto: &'a mut dyn Recover,
+    pub(super) status: BTreeMap<ChannelId, Status>,
+    pub(super) holdings: BTreeMap<(Address, ChannelId), Amount>,
+    pub(super) done: Executed,
 }
 
-impl Frame<'_> {
+impl<'a> Frame<'a> {
+    fn new(
+        base: &'a Adjudicator,
+        now: ChainTime,
+        refuses: &'a dyn Fn(Address) -> bool,
+        crypto: &'a mut dyn Recover,
+    ) -> Frame<'a> {
+        let (status, holdings) = (BTreeMap::new(), BTreeMap::new());
+        Frame { base, now, refuses, crypto, status, holdings, done: Executed::default() }
+    }
+
     fn run(&mut self, call: &Call) -> Result<(), Revert> {
         match call {
             Call::Deposit { asset, channel, expected_held, amount } => {
@@ -230,263 +212,44 @@ impl Frame<'_> {
             Call::Transfer { asset_index, channel, outcome, state_hash, indices } => {
                 self.transfer(*asset_index, *channel, outcome, *state_hash, indices)
             }
+            Call::Reclaim(args) => self.reclaim(args),
         }
     }
 
-    /// Does not ask whether the channel exists or is over: money sent to a finalized channel waits for the next transfer.
-    fn deposit(
-        &mut self,
-        asset: Address,
-        channel: ChannelId,
-        expected: Amount,
-        amount: Amount,
-    ) -> Result<(), Revert> {
-        require(!Destination(channel.0).is_external(), Revert::EXTERNAL_DEPOSIT)?;
-        let held = self.held(asset, channel);
-        require(held == expected, Revert::HELD_NOT_EXPECTED)?;
-        let held = held.checked_add(amount).ok_or(Revert::OVERFLOW)?;
-        self.holdings.insert((asset, channel), held);
-        self.done.logs.push(Log::Deposited { channel, asset, held });
-        Ok(())
-    }
-
-    fn challenge(
-        &mut self,
-        proof: &[Claim],
-        candidate: &Claim,
-        challenger_sig: &Signature,
-    ) -> Result<(), Revert> {
-        let fixed = &candidate.state.fixed;
-        let channel = fixed.channel_id();
-        let (turn, record) = (candidate.state.turn, self.status(channel).turn);
-        match self.mode(channel) {
-            Mode::Open => require(turn >= record, Revert::TURN_DECREASED)?,
-            Mode::Challenge => require(turn > record, Revert::TURN_NOT_INCREASED)?,
-            Mode::Finalized => return Err(Revert::FINALIZED),
-        }
-        self.require_supported(channel, proof, candidate)?;
-        let state_hash = candidate.state.hash_in(channel);
-        let challenger = self.recover(challenge_hash(state_hash), challenger_sig)?;
-        require(fixed.participants.contains(&challenger), Revert::OUTSIDER)?;
-
-        let finalizes_at = (self.now.0 & U48_MAX) + u64::from(fixed.challenge_duration);
-        require(finalizes_at <= U48_MAX, Revert::OVERFLOW)?;
-        let finalizes_at = ChainTime(finalizes_at);
-        let candidate = candidate.clone();
-        let fingerprint = fingerprint(state_hash, outcome::hash(&candidate.state.outcome));
-        self.done.logs.push(Log::ChallengeRegistered { channel, finalizes_at, candidate });
-        self.status.insert(channel, Status { turn, finalizes_at, fingerprint });
-        Ok(())
-    }
-
-    fn checkpoint(&mut self, proof: &[Claim], candidate: &Claim) -> Result<(), Revert> {
-        let channel = candidate.state.fixed.channel_id();
-        let (turn, mode) = (candidate.state.turn, self.mode(channel));
-        require(mode != Mode::Finalized, Revert::FINALIZED)?;
-        require(turn > self.status(channel).turn, Revert::TURN_NOT_INCREASED)?;
-        self.require_supported(channel, proof, candidate)?;
-        let fingerprint = fingerprint(B256::ZERO, B256::ZERO);
-        self.status.insert(channel, Status { turn, finalizes_at: ChainTime(0), fingerprint });
-        self.done.logs.push(match mode {
-            Mode::Open | Mode::Finalized => Log::Checkpointed { channel, turn },
-            Mode::Challenge => Log::ChallengeCleared { channel, turn },
-        });
-        Ok(())
-    }
-
-    /// Asks neither the application nor the record's turn: any unanimous final state concludes.
-    fn conclude(&mut self, candidate: &Claim) -> Result<ChannelId, Revert> {
-        let state = &candidate.state;
-        let (channel, _) = self.crypto.hash_state(state);
-        require(self.mode(channel) != Mode::Finalized, Revert::FINALIZED)?;
-        require(state.is_final, Revert::MUST_BE_FINAL)?;
-        let signers = self.signers(channel, candidate)?;
-        require(is_unanimous(&state.fixed, signers), Revert::NOT_UNANIMOUS)?;
-        let finalizes_at = ChainTime(self.now.0 & U48_MAX);
-        let fingerprint = fingerprint(B256::ZERO, outcome::hash(&state.outcome));
-        self.status.insert(channel, Status { turn: TurnNum::PREFUND, finalizes_at, fingerprint });
-        self.done.logs.push(Log::Concluded { channel, finalizes_at });
-        Ok(channel)
-    }
-
-    fn transfer(
-        &mut self,
-        asset_index: u64,
-        channel: ChannelId,
-        outcome: &Outcome,
-        state_hash: B256,
-        indices: &[u64],
-    ) -> Result<(), Revert> {
-        require(indices.is_sorted_by(|a, b| a < b), Revert::UNSORTED)?;
-        self.require_final_outcome(channel, outcome, state_hash)?;
-        require(exits_decode(outcome), Revert::Empty)?;
-        let mut outcome = outcome.clone();
-        let slot = usize::try_from(asset_index).ok().and_then(|i| outcome.get_mut(i));
-        let exit: &mut SingleAssetExit = slot.ok_or(Revert::OUT_OF_BOUNDS)?;
-
-        let asset = exit.asset;
-        let before = self.held(asset, channel);
-        let transfer =
-            compute_transfer(before, &exit.allocations, indices, self.base.quirk_allocs_k)?;
-        let after = before.checked_sub(transfer.total).ok_or(Revert::OVERFLOW)?;
-        exit.allocations = transfer.allocations;
-        self.holdings.insert((asset, channel), after);
-        self.set_outcome(channel, &outcome, state_hash);
-        self.done.logs.push(Log::AllocationUpdated { channel, asset_index, before, after });
-        self.pay(asset, &transfer.exit)
-    }
-
-    /// Deletes the record when everything was paid: old states of the channel are valid again afterwards.
-    fn transfer_all(
-        &mut self,
-        channel: ChannelId,
-        outcome: &Outcome,
-        state_hash: B256,
-    ) -> Result<(), Revert> {
-        self.require_final_outcome(channel, outcome, state_hash)?;
-        let mut rest = outcome.clone();
-        let mut transfers = Vec::with_capacity(outcome.len());
-        for exit in &mut rest {
-            let before = self.held(exit.asset, channel);
-            let transfer =
-                compute_transfer(before, &exit.allocations, &[], self.base.quirk_allocs_k)?;
-            exit.allocations.clone_from(&transfer.allocations);
-            transfers.push((exit.asset, before, transfer));
-        }
-        // An asset that is listed twice was computed twice from the same holdings; here the second may not fit.
-        for (asset_index, (asset, before, transfer)) in (0u64..).zip(&transfers) {
-            let held = self.held(*asset, channel);
-            let after = held.checked_sub(transfer.total).ok_or(Revert::OVERFLOW)?;
-            self.holdings.insert((*asset, channel), after);
-            let before = *before;
-            self.done.logs.push(Log::AllocationUpdated { channel, asset_index, before, after });
-        }
-        if transfers.iter().all(|(_, _, transfer)| transfer.all_paid) {
-            self.status.insert(channel, NO_RECORD);
-        } else {
-            self.set_outcome(channel, &rest, state_hash);
-        }
-        transfers.iter().try_for_each(|(asset, _, transfer)| self.pay(*asset, &transfer.exit))
-    }
-
-    fn pay(&mut self, asset: Address, exit: &[Allocation]) -> Result<(), Revert> {
-        for Allocation { destination, amount, .. } in exit {
-            let amount = *amount;
-            let Some(to) = destination.address() else {
-                let channel = ChannelId(destination.0);
-                let credited = self.held(asset, channel).checked_add(amount);
-                self.holdings.insert((asset, channel), credited.ok_or(Revert::OVERFLOW)?);
-                continue;
-            };
-            if asset.is_zero() {
-                require(!(self.refuses)(to), Revert::ETH_REFUSED)?;
-            } else {
-                require(!to.is_zero(), Revert::TOKEN_TO_ZERO)?;
-            }
-            if !amount.is_zero() {
-                self.done.payouts.push(Payout { asset, to, amount });
-            }
-        }
-        Ok(())
-    }
-
-    /// `_requireStateSupported`: signatures of the proof, then of the candidate, then the application's opinion.
-    fn require_supported(
-        &mut self,
-        channel: ChannelId,
-        proof: &[Claim],
-        candidate: &Claim,
-    ) -> Result<(), Revert> {
-        let fixed = &candidate.state.fixed;
-        for claim in proof {
-            // The call has one fixed part: a proof's own one is not even sent.
-            let state = super::State { fixed: fixed.clone(), ..claim.state.clone() };
-            self.signers(channel, &Claim { state, sigs: claim.sigs.clone() })?;
-        }
-        let signers = self.signers(channel, candidate)?;
-        require(fixed.app_definition == self.base.consensus_app, Revert::Empty)?;
-        require(proof.is_empty(), Revert::PROOF_NOT_EMPTY)?;
-        require(is_unanimous(fixed, signers), Revert::NOT_UNANIMOUS)
-    }
-
-    /// `recoverVariablePart`: a bit for each participant who signed. Unknown signers and duplicates are ignored.
-    fn signers(&mut self, channel: ChannelId, claim: &Claim) -> Result<U256, Revert> {
-        if claim.sigs.is_empty() {
-            return Ok(U256::ZERO);
-        }
-        let (of, hash) = self.crypto.hash_state(&claim.state);
-        assert_eq!(of, channel, "a claim is about the channel that its fixed part names");
-        let mut signers = U256::ZERO;
-        for sig in &claim.sigs {
-            let signer = self.recover(hash, sig)?;
-            if let Some(index) = claim.state.fixed.index_of(signer) {
-                require(index < 256, Revert::OVERFLOW)?;
-                signers.set_bit(index, true);
-            }
-        }
-        Ok(signers)
-    }
-
-    fn recover(&mut self, hash: B256, sig: &Signature) -> Result<Address, Revert> {
-        self.crypto.recover(hash, sig).ok_or(Revert::INVALID_SIGNATURE)
-    }
-
-    fn require_final_outcome(
-        &self,
-        channel: ChannelId,
-        outcome: &Outcome,
-        state_hash: B256,
-    ) -> Result<(), Revert> {
-        require(self.mode(channel) == Mode::Finalized, Revert::NOT_FINALIZED)?;
-        let claimed = fingerprint(state_hash, outcome::hash(outcome));
-        require(self.status(channel).fingerprint == claimed, Revert::FINGERPRINT)
-    }
-
-    fn set_outcome(&mut self, channel: ChannelId, outcome: &Outcome, state_hash: B256) {
-        let fingerprint = fingerprint(state_hash, outcome::hash(outcome));
-        let status = Status { fingerprint, ..self.status(channel) };
-        self.status.insert(channel, status);
-    }
-
-    fn status(&self, channel: ChannelId) -> Status {
+    pub(super) fn status(&self, channel: ChannelId) -> Status {
         self.status.get(&channel).copied().unwrap_or_else(|| self.base.status(channel))
     }
 
-    fn mode(&self, channel: ChannelId) -> Mode {
+    pub(super) fn mode(&self, channel: ChannelId) -> Mode {
         self.status(channel).mode(self.now)
     }
 
-    fn held(&self, asset: Address, channel: ChannelId) -> Amount {
+    pub(super) fn held(&self, asset: Address, channel: ChannelId) -> Amount {
         let key = (asset, channel);
         self.holdings.get(&key).copied().unwrap_or_else(|| self.base.held(asset, channel))
     }
 }
 
-fn require(holds: bool, revert: Revert) -> Result<(), Revert> {
-    if holds { Ok(()) } else { Err(revert) }
-}
-
-fn is_unanimous(fixed: &FixedPart, signers: U256) -> bool {
-    signers.count_ones() == fixed.participants.len()
-}
-
-/// Whether the calldata decodes. `transfer` takes its outcome as bytes and decodes it later, after the fingerprint.
+/// Whether the calldata decodes. `transfer` and `reclaim` take outcomes as bytes and decode them later, after a fingerprint.
 fn claims_decode(call: &Call) -> bool {
-    let decodes = |claim: &Claim| exits_decode(&claim.state.outcome);
     match call {
-        Call::Deposit { .. } | Call::Transfer { .. } => true,
+        Call::Deposit { .. } | Call::Transfer { .. } | Call::Reclaim(_) => true,
         Call::Challenge { proof, candidate, .. } | Call::Checkpoint { proof, candidate } => {
-            proof.iter().all(decodes) && decodes(candidate)
+            proof.iter().chain([candidate]).all(claim_decodes)
         }
         Call::Conclude { candidate } | Call::ConcludeAndTransferAllAssets { candidate } => {
-            decodes(candidate)
+            claim_decodes(candidate)
         }
         Call::TransferAllAssets { outcome, .. } => exits_decode(outcome),
     }
 }
 
+fn claim_decodes(claim: &Claim) -> bool {
+    exits_decode(&claim.state.outcome)
+}
+
 /// `assetType` is a Solidity enum of four: the decoder reverts on anything else.
-fn exits_decode(outcome: &Outcome) -> bool {
+pub(super) fn exits_decode(outcome: &Outcome) -> bool {
     outcome.iter().all(|exit| exit.asset_type <= 3)
 }
 
@@ -499,8 +262,5 @@ fn put<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V, zero: V
 }
 
 /// The zero word of a channel that was never challenged, checkpointed or concluded, or was paid out in full.
-const NO_RECORD: Status =
+pub(super) const NO_RECORD: Status =
     Status { turn: TurnNum::PREFUND, finalizes_at: ChainTime(0), fingerprint: [0; 20] };
-
-/// The largest `uint48`.
-const U48_MAX: u64 = (1 << 48) - 1;

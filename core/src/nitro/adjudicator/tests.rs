@@ -1,5 +1,7 @@
 //! The model against the deployed contract's behaviour: protocol.md 2.11, each revert reason, and conservation of money.
 
+mod virtual_channels;
+
 use alloc::vec;
 
 use alloy_primitives::{Bytes, address, b256, hex};
@@ -516,6 +518,19 @@ fn random_call(world: &World, (nonce, kind, a, b): Step) -> Call {
         5 => Call::ConcludeAndTransferAllAssets { candidate: by_both(finale(state)) },
         6 => transfer_all(&state),
         7 => transfer(&state, a % 2, &[b]),
+        9 => {
+            let target = tangled(3 - nonce, b % 4, a * 10);
+            Call::Reclaim(ReclaimArgs {
+                source_channel: channel,
+                source_state_hash: state.hash(),
+                source_outcome: state.outcome,
+                source_asset_index: 0,
+                index_of_target_in_source: 2 + a % 3,
+                target_state_hash: target.hash(),
+                target_outcome: target.outcome,
+                target_asset_index: 0,
+            })
+        }
         8 => Call::TransferAllAssets { channel, outcome: state.outcome, state_hash: B256::ZERO },
         _ => {
             let (outcome, indices) = (state.outcome, vec![b, b + 1 + a]);
@@ -527,7 +542,7 @@ fn random_call(world: &World, (nonce, kind, a, b): Step) -> Call {
 proptest! {
     #[test]
     fn no_sequence_of_calls_makes_or_loses_money(
-        steps in proptest::collection::vec((1u64..=2, 0u8..10, 0u64..8, 0u64..6), 0..40),
+        steps in proptest::collection::vec((1u64..=2, 0u8..11, 0u64..8, 0u64..6), 0..40),
         quirk in any::<bool>(),
     ) {
         let adjudicator = Adjudicator::new(APP).with_quirk_allocs_k(quirk);

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use alloy_primitives::{B256, Bytes};
 
-use super::model::Revert;
+use super::revert::Revert;
 use crate::nitro::outcome::{Allocation, AllocationType};
 use crate::types::{Amount, Destination};
 

@@ -60,7 +60,8 @@ impl Ledger {
             | Call::Conclude { .. }
             | Call::ConcludeAndTransferAllAssets { .. }
             | Call::TransferAllAssets { .. }
-            | Call::Transfer { .. } => None,
+            | Call::Transfer { .. }
+            | Call::Reclaim(_) => None,
         };
         if deposit.is_some_and(|(asset, amount)| self.balance(asset, from) < amount) {
             return Err(Failure::InsufficientFunds);
