@@ -9,6 +9,8 @@ pub mod state;
 mod blocks;
 mod commands;
 mod messages;
+mod notices;
+mod release;
 
 #[cfg(test)]
 pub(crate) mod testkit;

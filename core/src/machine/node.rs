@@ -10,18 +10,19 @@ use alloy_primitives::B256;
 
 use super::NodeState;
 use super::blocks::is_unread;
-use super::outbox::{self, Want, Wish};
+use super::notices::notice_of;
+use super::outbox::{Want, Wish};
+use super::release::must_ask;
 use super::schedule::Schedule;
 use crate::chain_view::OnChainStatus;
 use crate::channel::{Channel, Phase};
 use crate::config::Config;
 use crate::effect::{Effect, Notice, Refusal};
-use crate::event::{Event, Pins, RecoveryReason, WantedTx};
+use crate::event::{Event, Pins, RecoveryReason};
 use crate::input::{Input, Verified};
 use crate::nitro::SecretKey;
 use crate::objective::{self, Context, Crank, WaitingFor};
-use crate::types::{Address, BlockNum, ChannelId, Lsn, Timestamp};
-use crate::wire::Wire;
+use crate::types::{Address, ChannelId, Lsn, Timestamp};
 
 /// A node. Cloning one clones everything, so a simulated world can be forked at any step.
 #[derive(Clone)]
@@ -30,9 +31,9 @@ pub struct Node {
     pub(super) key: SecretKey,
     pub(super) config: Config,
     pub(super) session: Session,
-    outbox: Schedule<Wish>,
-    attempts: BTreeMap<Wish, u32>,
-    timers: Schedule<ChannelId>,
+    pub(super) outbox: Schedule<Wish>,
+    pub(super) attempts: BTreeMap<Wish, u32>,
+    pub(super) timers: Schedule<ChannelId>,
     /// Channels that may have something to do although nothing of theirs changed: time passes on chain.
     pub(super) active: BTreeSet<ChannelId>,
 }
@@ -480,132 +481,11 @@ impl Node {
             }
         }
     }
-
-    /// Everything that is due and whose cause is durable. Called by the driver alone.
-    pub(crate) fn due(&mut self, now: Timestamp, durable: Lsn) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        if self.session.poll_at <= now && self.state.pins().is_some() {
-            self.session.poll_at = now.after_ms(self.config.poll_ms);
-            effects.push(Effect::FetchBlocks { from: self.poll_from() });
-        }
-        for channel in self.session.ask.due(now) {
-            effects.extend(self.ask(now, channel));
-        }
-        for wish in self.outbox.due(now) {
-            match self.state.wishes().get(&wish) {
-                None => drop(self.attempts.remove(&wish)),
-                // Not durable yet: the sync that is under way will ask again.
-                Some(lsn) if *lsn > durable => self.outbox.set(wish, now),
-                Some(_) => effects.extend(self.fulfil(now, wish)),
-            }
-            if self.outbox.first().is_some_and(|at| at <= now) && !effects.is_empty() {
-                continue;
-            }
-        }
-        effects
-    }
-
-    fn fulfil(&mut self, now: Timestamp, wish: Wish) -> Option<Effect> {
-        let attempts = self.attempts.entry(wish.clone()).or_default();
-        let is_message = matches!(wish.want, Want::Message(_));
-        let base = if is_message { self.config.resend_ms } else { self.config.tx_resend_ms };
-        let channel = self.state.channel(wish.channel)?;
-        let pause = match &wish.want {
-            // An answer has the length of the challenge, whoever chose it: eight attempts must fit into it.
-            Want::Tx(WantedTx::Checkpoint { .. }) => {
-                base.min(u64::from(channel.fixed.challenge_duration).saturating_mul(1_000) / 8)
-            }
-            Want::Message(_) | Want::Deposit | Want::Tx(_) => base
-                .saturating_mul(1 << (*attempts).min(16))
-                .min(self.config.resend_max_ms.max(base)),
-        };
-        *attempts = attempts.saturating_add(1);
-        self.outbox.set(wish.clone(), now.after_ms(pause.max(1)));
-        match &wish.want {
-            Want::Message(key) => {
-                let bytes = outbox::message(channel, *key)?.encode();
-                Some(Effect::Send { peer: channel.peer, bytes })
-            }
-            // The channel may be over, and we may have forgotten it: money sent there is lost.
-            Want::Deposit if self.state.recovery().is_some() => None,
-            Want::Deposit | Want::Tx(_) => {
-                let head = self.state.chain().at_head(wish.channel);
-                outbox::call(channel, head, &wish.want).map(|call| Effect::Submit { call })
-            }
-        }
-    }
-
-    fn ask(&mut self, now: Timestamp, id: ChannelId) -> Option<Effect> {
-        let channel = self.state.channel(id).filter(|c| must_ask(c))?;
-        if self.session.witnessed.contains(&id) {
-            return None;
-        }
-        self.session.ask.set(id, now.after_ms(self.config.resend_ms.saturating_mul(2)));
-        let bytes = Wire::ResumeRequest { channel: id }.encode();
-        Some(Effect::Send { peer: channel.peer, bytes })
-    }
-
-    /// When the node wants to be called without an input.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
-        let poll = self.state.pins().map(|_| self.session.poll_at);
-        [poll, self.timers.first(), self.outbox.first(), self.session.ask.first()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// The height after our head; the first block ever for a new node.
-    pub(super) fn next_block(&self) -> BlockNum {
-        self.state.chain().head().map_or(BlockNum(0), |b| BlockNum(b.number.0 + 1))
-    }
-}
-
-/// Whether the peer must be asked what it knows before we sign there again.
-fn must_ask(channel: &Channel) -> bool {
-    channel.phase < Phase::Disputed && channel.signed.is_some()
 }
 
 /// Signatures are checked before they reach a node; anything else is a bug of the caller.
 fn unverified() -> ! {
     panic!("a frame or a block reached the node without having been verified")
-}
-
-/// What the user hears about an event.
-fn notice_of(state: &NodeState, event: &Event) -> Option<Notice> {
-    match event {
-        Event::ObjectiveCompleted { id } => Some(Notice::Completed(*id)),
-        Event::ObjectiveRejected { id, reason } => Some(Notice::Rejected(*id, reason.clone())),
-        Event::StateSigned { state: signed, .. }
-        | Event::StateReceived { state: signed, .. }
-        | Event::StatePublished { state: signed } => {
-            let channel = state.channel(signed.channel())?;
-            let other = channel.pending.get(&signed.turn())?;
-            let all =
-                other.sigs().keys().chain(signed.sigs().keys()).collect::<BTreeSet<_>>().len();
-            let turn = signed.turn();
-            (all == channel.fixed.participants.len())
-                .then_some(Notice::Supported { channel: channel.id, turn })
-        }
-        Event::TxWanted { channel, tx: WantedTx::Checkpoint { turn } } => {
-            Some(Notice::StaleChallenge { channel: *channel, turn: *turn })
-        }
-        Event::UpdateDropped { channel, id } => {
-            let known = state.channel(*channel)?;
-            let ours = known.updates.front().is_some_and(|u| u.payer == known.me);
-            ours.then_some(Notice::UpdateDropped { channel: *channel, id: id.0 })
-        }
-        Event::RecoveryEntered { .. } => Some(Notice::RecoveryEntered),
-        Event::RecoveryEnded => Some(Notice::RecoveryEnded),
-        Event::Pinned(_)
-        | Event::ObjectiveApproved { .. }
-        | Event::DepositWanted { .. }
-        | Event::TxWanted { .. }
-        | Event::BlockAdded { .. }
-        | Event::BlocksReverted { .. }
-        | Event::MessageAcked { .. }
-        | Event::UpdateWanted { .. }
-        | Event::ChannelWitnessed { .. } => None,
-    }
 }
 
 /// A flowchart emits a handful of events before it waits, and drops what waits in the queue; more is a loop of ours.

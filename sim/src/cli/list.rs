@@ -19,7 +19,7 @@ pub struct ListArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  fairway-sim list                                       every story with its first line
+  fairway-sim list                                       every story in one sentence
   fairway-sim list invariants                            what must hold, with its number in the catalogue
   fairway-sim list mutants                               the bugs that can be planted
   fairway-sim list faults                                which engine can do which fault";

@@ -147,6 +147,14 @@ impl From<Expect> for String {
     }
 }
 
+/// The first sentence of a story, in one line. `None` when there is none.
+pub(crate) fn first_sentence(story: &str) -> Option<String> {
+    let story = story.split_whitespace().collect::<Vec<_>>().join(" ");
+    let end = story.find(". ").map_or(story.len(), |i| i + 1);
+    let first = story.get(..end).filter(|s| !s.is_empty())?;
+    Some(if first.ends_with(['.', '!', '?']) { first.to_owned() } else { format!("{first}.") })
+}
+
 impl Scenario {
     /// Reads and checks a scenario.
     ///
@@ -192,9 +200,9 @@ impl Scenario {
         &self.story
     }
 
-    /// The first line of the story.
-    pub fn headline(&self) -> &str {
-        self.story.lines().next().unwrap_or_default()
+    /// The first sentence of the story, in one line; empty without a story.
+    pub fn headline(&self) -> String {
+        first_sentence(&self.story).unwrap_or_default()
     }
 
     /// 64 hexadecimal digits over the canonical form, settings applied; comments and spelling do not count.

@@ -51,7 +51,9 @@ pub fn explain_steps(
     names: &Names,
 ) -> Vec<Sentence> {
     let mut story = Vec::with_capacity(SENTENCES_MAX);
-    story.extend(first_sentence(scenario_story).map(|text| Sentence { text, line: None }));
+    story.extend(
+        crate::scenario::first_sentence(scenario_story).map(|text| Sentence { text, line: None }),
+    );
     let several = names.channels.len() > 1 && violation.channel.is_none();
     let fates = fates(lines);
     for (at, times) in chosen(lines, &fates, violation) {
@@ -169,13 +171,6 @@ fn turns_in(what: &str) -> BTreeSet<TurnNum> {
         what.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).collect();
     let pairs = words.windows(2).filter(|w| w[0].eq_ignore_ascii_case("turn"));
     pairs.filter_map(|w| w[1].parse().ok().and_then(TurnNum::new)).collect()
-}
-
-fn first_sentence(story: &str) -> Option<String> {
-    let story = story.split_whitespace().collect::<Vec<_>>().join(" ");
-    let end = story.find(". ").map_or(story.len(), |i| i + 1);
-    let first = story.get(..end).filter(|s| !s.is_empty())?;
-    Some(if first.ends_with(['.', '!', '?']) { first.to_owned() } else { format!("{first}.") })
 }
 
 /// A line's text as it continues a sentence: names keep their capital, other words lose it.

@@ -11,6 +11,7 @@ pub mod hooks;
 pub mod memo;
 pub mod network;
 pub mod party;
+mod setup;
 pub mod workload;
 
 use std::cmp::{Ordering, Reverse};
@@ -23,17 +24,16 @@ use fairway_core::nitro::adjudicator::Adjudicator;
 use fairway_core::types::{Address, Amount, BlockNum, ChainTime, ChannelId};
 use indexmap::IndexMap;
 
-use self::chain::{ChainSim, Endpoint};
+use self::chain::ChainSim;
 use self::goals::Goals;
 use self::memo::Memo;
 use self::network::Network;
-use self::party::{EPOCH_MS, Party, PartyClock};
+use self::party::{EPOCH_MS, Party};
 use self::workload::Workload;
-use crate::byzantine::{self, Cabal};
+use crate::byzantine::Cabal;
 use crate::chance::{Chance, Site};
-use crate::disk::Disk;
-use crate::invariant::{self, Setting, Violation, Watch};
-use crate::observe::{Observed, PartyId, PartyInfo};
+use crate::invariant::{Setting, Violation, Watch};
+use crate::observe::{Observed, PartyId};
 use crate::scenario::FaultKind;
 use crate::scenario::Plan;
 use crate::scenario::Side;
@@ -229,15 +229,16 @@ impl World {
         let mut chain = ChainSim::new(ChainTime(EPOCH_MS / 1_000), Adjudicator::new(consensus_app));
         let confirmations = u32::try_from(plan.chain.confirmations).unwrap_or(u32::MAX);
         let pins = |me| Pins { chain_id: CHAIN_ID, adjudicator, consensus_app, me, confirmations };
-        let parties: Vec<Party> =
-            (0..plan.parties.len()).map(|i| make_party(&plan, i, options.crypto, pins)).collect();
+        let parties: Vec<Party> = (0..plan.parties.len())
+            .map(|i| setup::make_party(&plan, i, options.crypto, pins))
+            .collect();
         for (party, planned) in parties.iter().zip(&plan.parties) {
             chain.fund(Address::ZERO, party.key.address(), planned.funds);
         }
         chain.fund(Address::ZERO, STRANGER, Amount::ether(1_000_000));
-        let cabal = coalition(&parties);
+        let cabal = setup::coalition(&parties);
         let memo = Memo::new(options.crypto);
-        let setting = setting(&plan, &parties, memo.clone());
+        let setting = setup::setting(&plan, &parties, memo.clone());
         let recorder = options.record.then(|| Recorder::new(&setting.parties));
         let mut world = World {
             now: 0,
@@ -253,7 +254,7 @@ impl World {
             steps_of: vec![0; parties.len()],
             fired: IndexMap::new(),
             goals: Goals::new(&plan.goals),
-            watch: watching(&setting, &options.ignore),
+            watch: setup::watching(&setting, &options.ignore),
             setting,
             options,
             workload: Workload::new(&plan, &mut chance),
@@ -528,85 +529,6 @@ fn show(
     // Not `.err()`: a violation is large, and nearly every look finds none.
     if let Err(found) = watch.observe(now, seen) {
         *violation = Some(found);
-    }
-}
-
-fn make_party(plan: &Plan, index: usize, crypto: Crypto, pins: impl Fn(Address) -> Pins) -> Party {
-    let planned = &plan.parties[index];
-    let key = party::key_of(&planned.name, crypto);
-    let mutant = plan
-        .mutant
-        .as_deref()
-        .and_then(|id| fairway_core::MUTANTS.iter().find(|m| m.id == id).map(|m| m.id));
-    let challenge_min =
-        plan.channels.iter().map(|c| c.challenge_duration.0 / 1_000_000_000).min().unwrap_or(30);
-    let wants_images = plan.faults.iter().any(|f| {
-        matches!(&f.what, crate::scenario::FaultAction::StaleImage { party, .. } if *party == planned.name)
-    });
-    let strategy = match planned.role {
-        crate::scenario::Role::Honest => None,
-        crate::scenario::Role::Byzantine(strategy) => byzantine::by_name(strategy.name()),
-    };
-    Party {
-        id: PartyId(index),
-        name: planned.name.clone(),
-        pins: pins(key.address()),
-        key,
-        config: party::config(
-            mutant,
-            u32::try_from(challenge_min).unwrap_or(u32::MAX),
-            plan.patience,
-        ),
-        disk: Disk::default(),
-        strategy,
-        up: false,
-        stopped: None,
-        incarnation: 0,
-        endpoint: Endpoint(u32::try_from(index).unwrap_or(u32::MAX)),
-        clock: PartyClock::new(planned.clock),
-        may_have_forgotten: false,
-        images: wants_images.then(Vec::new),
-        appended: BTreeMap::new(),
-        written: fairway_core::types::Lsn::ZERO,
-        rested: Default::default(),
-        sync_slow_until: 0,
-    }
-}
-
-/// The invariants that watch this run.
-fn watching(setting: &Setting, ignore: &[String]) -> Watch {
-    let mut all = invariant::all(setting);
-    all.retain(|i| !ignore.iter().any(|name| name == i.name()));
-    Watch::new(setting, all)
-}
-
-fn coalition(parties: &[Party]) -> Cabal {
-    let mut cabal = Cabal::default();
-    for party in parties.iter().filter(|p| p.strategy.is_some()) {
-        cabal.keys.insert(party.key.address(), party.key.clone());
-    }
-    cabal
-}
-
-fn setting(plan: &Plan, parties: &[Party], memo: Memo) -> Setting {
-    let reorg_depth_max = plan.faults.iter().filter_map(|f| match &f.what {
-        crate::scenario::FaultAction::Reorg { depth, .. } => Some(depth.0),
-        _ => None,
-    });
-    Setting {
-        parties: parties
-            .iter()
-            .map(|p| PartyInfo {
-                name: p.name.clone(),
-                address: p.key.address(),
-                honest: p.strategy.is_none(),
-                pins: p.pins,
-            })
-            .collect(),
-        memo,
-        confirmations: plan.chain.confirmations,
-        reorg_depth_max: reorg_depth_max.max().unwrap_or(0),
-        block_time_s: plan.chain.block_time.most().0.div_ceil(1_000_000_000),
     }
 }
 

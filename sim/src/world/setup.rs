@@ -1,0 +1,103 @@
+//! What a world is made of, from its plan.
+
+use std::collections::BTreeMap;
+
+use fairway_core::event::Pins;
+use fairway_core::nitro::Crypto;
+use fairway_core::types::{Address, Lsn};
+
+use super::chain::Endpoint;
+use super::memo::Memo;
+use super::party::{self, Party, PartyClock};
+use crate::byzantine::{self, Cabal};
+use crate::disk::Disk;
+use crate::invariant::{self, Setting, Watch};
+use crate::observe::{PartyId, PartyInfo};
+use crate::scenario::{FaultAction, Plan, Role};
+
+/// One party, before its node has started.
+pub(super) fn make_party(
+    plan: &Plan,
+    index: usize,
+    crypto: Crypto,
+    pins: impl Fn(Address) -> Pins,
+) -> Party {
+    let planned = &plan.parties[index];
+    let key = party::key_of(&planned.name, crypto);
+    let mutant = plan
+        .mutant
+        .as_deref()
+        .and_then(|id| fairway_core::MUTANTS.iter().find(|m| m.id == id).map(|m| m.id));
+    let challenge_min =
+        plan.channels.iter().map(|c| c.challenge_duration.0 / 1_000_000_000).min().unwrap_or(30);
+    let wants_images = plan.faults.iter().any(
+        |f| matches!(&f.what, FaultAction::StaleImage { party, .. } if *party == planned.name),
+    );
+    let strategy = match planned.role {
+        Role::Honest => None,
+        Role::Byzantine(strategy) => byzantine::by_name(strategy.name()),
+    };
+    Party {
+        id: PartyId(index),
+        name: planned.name.clone(),
+        pins: pins(key.address()),
+        key,
+        config: party::config(
+            mutant,
+            u32::try_from(challenge_min).unwrap_or(u32::MAX),
+            plan.patience,
+        ),
+        disk: Disk::default(),
+        strategy,
+        up: false,
+        stopped: None,
+        incarnation: 0,
+        endpoint: Endpoint(u32::try_from(index).unwrap_or(u32::MAX)),
+        clock: PartyClock::new(planned.clock),
+        may_have_forgotten: false,
+        images: wants_images.then(Vec::new),
+        appended: BTreeMap::new(),
+        written: Lsn::ZERO,
+        rested: Default::default(),
+        sync_slow_until: 0,
+    }
+}
+
+/// The invariants that watch this run.
+pub(super) fn watching(setting: &Setting, ignore: &[String]) -> Watch {
+    let mut all = invariant::all(setting);
+    all.retain(|i| !ignore.iter().any(|name| name == i.name()));
+    Watch::new(setting, all)
+}
+
+/// What the adversaries begin with: their keys.
+pub(super) fn coalition(parties: &[Party]) -> Cabal {
+    let mut cabal = Cabal::default();
+    for party in parties.iter().filter(|p| p.strategy.is_some()) {
+        cabal.keys.insert(party.key.address(), party.key.clone());
+    }
+    cabal
+}
+
+/// What the invariants are told about the run.
+pub(super) fn setting(plan: &Plan, parties: &[Party], memo: Memo) -> Setting {
+    let reorg_depth_max = plan.faults.iter().filter_map(|f| match &f.what {
+        FaultAction::Reorg { depth, .. } => Some(depth.0),
+        _ => None,
+    });
+    Setting {
+        parties: parties
+            .iter()
+            .map(|p| PartyInfo {
+                name: p.name.clone(),
+                address: p.key.address(),
+                honest: p.strategy.is_none(),
+                pins: p.pins,
+            })
+            .collect(),
+        memo,
+        confirmations: plan.chain.confirmations,
+        reorg_depth_max: reorg_depth_max.max().unwrap_or(0),
+        block_time_s: plan.chain.block_time.most().0.div_ceil(1_000_000_000),
+    }
+}
