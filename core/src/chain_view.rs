@@ -253,9 +253,11 @@ impl ChainView {
         self.channels.get(&channel).map_or(&NOTHING, |w| &w.head)
     }
 
-    /// The block of the channel's newest fact, while a reorg can still reach it.
-    pub fn newest_fact(&self, channel: ChannelId) -> Option<BlockNum> {
-        self.channels.get(&channel)?.facts.last().map(|f| f.block)
+    /// The block in which the turn on record was last set by a checkpoint, while a reorg can still reach it.
+    pub fn recorded_at(&self, channel: ChannelId) -> Option<BlockNum> {
+        let records =
+            |f: &&Fact| matches!(f.log, Log::Checkpointed { .. } | Log::ChallengeCleared { .. });
+        self.channels.get(&channel)?.facts.iter().rfind(records).map(|f| f.block)
     }
 
     /// The channel at the confirmed height.

@@ -7,12 +7,12 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::frame::Flaw;
+use super::frame::{Flaw, encode};
 use super::testdisk::{TestDisk, append_synced, append_unsynced, payload, payloads};
 use super::walk::Files;
 use super::{
     Base, Batch, ChainHash, Change, Doubt, FRAME_BYTES_MAX, FRAME_OVERHEAD_BYTES, FileName,
-    LogTail, OpenError, PREAMBLE_BYTES, Slot, doubt_cleared, doubt_raised, encode, open, open_from,
+    LogTail, OpenError, PREAMBLE_BYTES, Slot, doubt_cleared, doubt_raised, open, open_from,
 };
 use crate::types::{Lsn, Timestamp};
 

@@ -171,18 +171,11 @@ pub enum Flaw {
     Chain,
 }
 
-/// The bytes of `batch` when `prev` is the chain hash before it, and the chain hash after it.
+/// `prev`, the chain hash before it, and the frame of `batch` behind it: a mirror, or the start of a segment. Also the chain hash
+/// after it. It is one slice that is hashed, as in [`read`].
 ///
 /// # Panics
 /// When the batch is empty or its payload exceeds [`BATCH_BYTES_MAX`]: the driver's own bug.
-pub fn encode(batch: &Batch, prev: ChainHash) -> (Vec<u8>, ChainHash) {
-    let (mut bytes, chain) = encode_mirror(batch, prev);
-    bytes.drain(..PREAMBLE_BYTES);
-    (bytes, chain)
-}
-
-/// As [`encode`], behind the chain hash before it: a mirror, or the start of a segment. It is one slice that is hashed, as in
-/// [`read`].
 pub(super) fn encode_mirror(batch: &Batch, prev: ChainHash) -> (Vec<u8>, ChainHash) {
     assert!(batch.count > 0, "a batch has at least one event");
     let length = batch.payload.len();
@@ -333,6 +326,14 @@ fn chain(prev: &ChainHash, header_and_payload: &[u8]) -> ChainHash {
     hasher.update(&prev.0);
     hasher.update(header_and_payload);
     ChainHash(*hasher.finalize().as_bytes())
+}
+
+/// The frame alone.
+#[cfg(test)]
+pub(super) fn encode(batch: &Batch, prev: ChainHash) -> (Vec<u8>, ChainHash) {
+    let (mut bytes, chain) = encode_mirror(batch, prev);
+    bytes.drain(..PREAMBLE_BYTES);
+    (bytes, chain)
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub use events::{Payload, UnknownEvent, events};
 pub use file::{Change, FileName, FileRepair, FileWrite, Slot, SyncSet};
 pub use frame::{
     BATCH_BYTES_MAX, Batch, BatchRef, ChainHash, FORMAT_VERSION, FRAME_BYTES_MAX,
-    FRAME_OVERHEAD_BYTES, Flaw, HEADER_BYTES, PREAMBLE_BYTES, encode, read_mirror,
+    FRAME_OVERHEAD_BYTES, Flaw, HEADER_BYTES, PREAMBLE_BYTES, read_mirror,
 };
 pub use open::{Base, Doubt, Evidence, Finding, OpenError, Opened, open, open_from};
 pub use repair::{doubt_cleared, doubt_raised};

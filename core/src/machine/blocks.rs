@@ -147,9 +147,10 @@ impl Node {
         let unread = self.active.iter().filter_map(|id| {
             let chain = self.state.chain();
             let unread = is_unread(chain.at_head(*id), self.state.channel(*id)?);
-            unread.then(|| chain.newest_fact(*id)).flatten()
+            unread.then(|| chain.recorded_at(*id)).flatten()
         });
-        unread.chain([self.next_block()]).min().unwrap_or_else(|| self.next_block())
+        let next = self.next_block();
+        unread.min().map_or(next, |record| record.min(next))
     }
 }
 

@@ -82,7 +82,7 @@ impl State {
 /// A state with signatures that were checked, or read back from our own chained log.
 ///
 /// Invariant: every signature in `sigs` is a valid signature of the participant at its index over `hash`.
-/// There are two ways to get one: [`SignedState::verify`], and decoding a batch of our own log.
+/// There are three ways to get one: [`SignedState::verify`], [`SignedState::verify_unindexed`], and decoding a batch of our own log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedState {
     state: State,
@@ -149,6 +149,39 @@ impl SignedState {
             return Err(SignedStateError::Unsigned);
         }
         Ok(SignedState { state, channel, hash, sigs: checked })
+    }
+
+    /// Checks signatures that come without indices, as a transaction shows them: each participant's first is kept, in its canonical
+    /// encoding; the others are passed over, as the contract does.
+    ///
+    /// # Errors
+    /// None of them holds, or the participants are not valid.
+    pub fn verify_unindexed(
+        state: State,
+        sigs: &[Signature],
+        crypto: &mut dyn Recover,
+    ) -> Result<SignedState, SignedStateError> {
+        if !state.fixed.participants_valid() {
+            return Err(SignedStateError::Participants);
+        }
+        let (channel, hash) = crypto.hash_state(&state);
+        let mut found = BTreeMap::new();
+        for sig in sigs {
+            // Whoever submits can add any number of foreign ones.
+            if found.len() == state.fixed.participants.len() {
+                break;
+            }
+            let signer = crypto.recover(hash, sig);
+            let index = signer.and_then(|s| state.fixed.index_of(s));
+            let index = index.and_then(|i| u8::try_from(i).ok());
+            if let Some((index, canonical)) = index.zip(sig.canonical()) {
+                found.entry(index).or_insert(canonical);
+            }
+        }
+        if found.is_empty() {
+            return Err(SignedStateError::Unsigned);
+        }
+        Ok(SignedState { state, channel, hash, sigs: found })
     }
 
     /// A state signed by ourselves just now.

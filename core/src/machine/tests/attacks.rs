@@ -209,7 +209,7 @@ fn dust_is_no_progress() {
 }
 
 /// Goal: a state that the peer kept from us and put on record is read out of its transaction, and we close by it.
-/// Method: the endpoint shows the calldata at once, or some blocks later.
+/// Method: the endpoint shows the calldata at once, or some blocks later, when a stranger's deposit stands above it.
 #[test]
 fn a_state_kept_back_is_read_out_of_the_checkpoint() {
     for hidden in [0, 5] {
@@ -222,13 +222,20 @@ fn a_state_kept_back_is_read_out_of_the_checkpoint() {
         world.mine(1);
         world.calldata = hidden == 0;
         world.submit(BOB, Call::Checkpoint { proof: vec![], candidate: Claim::from(&kept) });
-        world.mine(1 + hidden);
+        world.mine(1);
+        let (asset, channel) = (crate::types::Address::ZERO, channel_id());
+        let (expected_held, amount) = (world.chain.held(asset, channel), Amount::wei(1));
+        if hidden > 0 {
+            world.submit(BOB, Call::Deposit { asset, channel, expected_held, amount });
+        }
+        world.mine(hidden);
         let known = if hidden == 0 { 2 } else { 1 };
         assert_eq!(world.channel(ALICE).supported_turn(), Some(turn(known)), "hidden {hidden}");
         world.calldata = true;
         world.mine(80);
         assert_eq!(world.channel(ALICE).phase, Phase::Finished, "hidden {hidden}");
-        assert_eq!(world.chain.held(crate::types::Address::ZERO, channel_id()), wei(0));
+        let left = if hidden > 0 { amount } else { wei(0) };
+        assert_eq!(world.chain.held(asset, channel), left, "the stranger's is nobody's");
     }
 }
 

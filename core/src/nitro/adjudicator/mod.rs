@@ -61,21 +61,12 @@ impl From<&SignedState> for Claim {
 }
 
 impl Claim {
-    /// The state with those signatures that are a participant's, in the one encoding that is accepted off chain. The others are
-    /// passed over, as the contract does.
+    /// The state with those signatures that are a participant's.
     ///
     /// # Errors
-    /// None of them holds.
+    /// As [`SignedState::verify_unindexed`].
     pub fn checked(&self, crypto: &mut dyn Recover) -> Result<SignedState, SignedStateError> {
-        let (_, hash) = crypto.hash_state(&self.state);
-        let mut sigs = Vec::new();
-        for sig in &self.sigs {
-            let signer = crypto.recover(hash, sig);
-            let index = signer.and_then(|s| self.state.fixed.index_of(s));
-            let index = index.and_then(|i| u8::try_from(i).ok());
-            sigs.extend(index.zip(sig.canonical()));
-        }
-        SignedState::verify(self.state.clone(), sigs, crypto)
+        SignedState::verify_unindexed(self.state.clone(), &self.sigs, crypto)
     }
 }
 
