@@ -83,7 +83,7 @@ impl Adjudicator {
         self
     }
 
-    /// Whether `transfer` behaves as deployed; see [`compute_transfer`].
+    /// Whether `transfer` behaves as deployed; see [`super::transfer::compute_transfer`].
     pub fn quirk_allocs_k(&self) -> bool {
         self.quirk_allocs_k
     }
