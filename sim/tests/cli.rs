@@ -251,6 +251,10 @@ fn jsonl_is_one_record_a_run_in_the_order_of_seeds() {
         assert_eq!(record["build"], build_id::BUILD_ID);
         assert_eq!(record["trace_digest"].as_str().map(str::len), Some(64));
     }
+    let id = records[2]["seed_id"].as_str().expect("a seed id");
+    let again = sim(root(), &["replay", id]);
+    assert_eq!(code(&again), 0, "{}", stderr(&again));
+    assert!(stdout(&again).contains(records[2]["trace_digest"].as_str().expect("a digest")));
 }
 
 /// Goal: a failure leaves everything that is needed to see it again.
