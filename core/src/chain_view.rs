@@ -60,6 +60,8 @@ pub struct OnChain {
     pub payouts: Vec<(Amount, Amount)>,
     /// Whether any outcome was ever finalized or paid: the id must not be funded again.
     pub concluded: bool,
+    /// How many guarantees were reclaimed since the outcome was fixed. The log does not say which.
+    pub reclaims: u32,
 }
 
 /// A channel's status.
@@ -152,6 +154,7 @@ impl OnChain {
             }
             Log::ChallengeRegistered { finalizes_at, candidate, .. } => {
                 self.payouts.clear();
+                self.reclaims = 0;
                 self.status = OnChainStatus::Challenged(Challenge {
                     turn: candidate.state.turn,
                     finalizes_at: *finalizes_at,
@@ -164,11 +167,11 @@ impl OnChain {
             }
             Log::Concluded { finalizes_at, .. } => {
                 self.payouts.clear();
+                self.reclaims = 0;
                 self.concluded = true;
                 self.status = OnChainStatus::Concluded(*finalizes_at);
             }
-            // Only a channel with guarantees emits it, and none is watched yet.
-            Log::Reclaimed { .. } => {}
+            Log::Reclaimed { .. } => self.reclaims = self.reclaims.saturating_add(1),
         }
     }
 }
@@ -337,12 +340,13 @@ impl Watched {
     fn concerns(&self, log: &Log) -> bool {
         match log {
             Log::Deposited { asset, .. } => *asset == self.asset,
-            Log::AllocationUpdated { asset_index, .. } => *asset_index == 0,
+            Log::AllocationUpdated { asset_index, .. } | Log::Reclaimed { asset_index, .. } => {
+                *asset_index == 0
+            }
             Log::ChallengeRegistered { .. }
             | Log::ChallengeCleared { .. }
             | Log::Checkpointed { .. }
             | Log::Concluded { .. } => true,
-            Log::Reclaimed { .. } => false,
         }
     }
 
@@ -379,6 +383,7 @@ static NOTHING: OnChain = OnChain {
     status: OnChainStatus::Untouched,
     payouts: Vec::new(),
     concluded: false,
+    reclaims: 0,
 };
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::chain_view::{OnChain, OnChainStatus};
 use crate::effect::Refusal;
 use crate::event::{MessageKey, Terms, Update, UpdateId, WantedTx};
-use crate::nitro::outcome::{self, AllocationType, Outcome};
+use crate::ledger::{self, Change, Expectations, Layout};
+use crate::nitro::outcome::{self, Allocation, AllocationType, Outcome};
 use crate::nitro::{FixedPart, SignedState, State};
 use crate::types::{Address, Amount, ChannelId, Destination, Timestamp, TurnNum};
 
@@ -73,6 +74,19 @@ pub struct Milestone {
     pub turn: TurnNum,
     /// How many payouts were made.
     pub payouts: u32,
+}
+
+impl Milestone {
+    /// How the contract stands, and nothing else.
+    pub fn of_status(status: &OnChainStatus) -> Milestone {
+        let (status, turn) = match status {
+            OnChainStatus::Untouched => (0, TurnNum::PREFUND),
+            OnChainStatus::Recorded(turn) => (1, *turn),
+            OnChainStatus::Challenged(c) => (2, c.turn),
+            OnChainStatus::Concluded(_) => (3, TurnNum::PREFUND),
+        };
+        Milestone { status, turn, ..Milestone::default() }
+    }
 }
 
 /// The newest state that we signed.
@@ -196,15 +210,11 @@ impl Channel {
     pub fn milestone(&self, view: &OnChain) -> Milestone {
         let marks = [self.deposit_floor(), self.deposit_target(), self.total()];
         let held = marks.into_iter().filter(|mark| view.held >= *mark).count();
-        let (status, turn) = match &view.status {
-            OnChainStatus::Untouched => (0, TurnNum::PREFUND),
-            OnChainStatus::Recorded(turn) => (1, *turn),
-            OnChainStatus::Challenged(c) => (2, c.turn),
-            OnChainStatus::Concluded(_) => (3, TurnNum::PREFUND),
-        };
         let funding = u8::try_from(held).unwrap_or(u8::MAX);
+        // A reclaim is a step on the way to the payout.
         let payouts = u32::try_from(view.payouts.len()).unwrap_or(u32::MAX);
-        Milestone { funding, status, turn, payouts }
+        let payouts = payouts.saturating_add(view.reclaims);
+        Milestone { funding, payouts, ..Milestone::of_status(&view.status) }
     }
 
     /// The state of `turn` with `outcome`.
@@ -213,13 +223,57 @@ impl Channel {
     }
 
     /// The final state that closes this channel: the last supported outcome and nothing else. Anything that a peer offers instead
-    /// would give our money away (go-nitro's responder signs it).
+    /// would give our money away (go-nitro's responder signs it). `None` while a guarantee stands: it could never be reclaimed.
     pub fn closing_state(&self) -> Option<State> {
         let supported = self.supported.as_ref()?;
         if supported.state().is_final {
             return Some(supported.state().clone());
         }
+        if self.has_guarantees() {
+            return None;
+        }
         Some(self.state(supported.turn().next()?, supported.state().outcome.clone(), true))
+    }
+
+    /// Both participants: leader, follower.
+    pub fn parties(&self) -> [Address; 2] {
+        let mut parties = [self.peer; 2];
+        if let (Some(mine), Some(me)) =
+            (parties.get_mut(self.my_index()), self.fixed.participants.get(self.my_index()))
+        {
+            *mine = *me;
+        }
+        parties
+    }
+
+    /// The newest unanimous outcome, taken apart; the opening one before there is any.
+    pub fn layout(&self) -> Option<Layout> {
+        let outcome = self.supported.as_ref().map_or(&self.opening, |s| &s.state().outcome);
+        Layout::of(outcome, self.parties())
+    }
+
+    /// Whether the newest unanimous outcome, or one that may still become it, guarantees a virtual channel.
+    pub fn has_guarantees(&self) -> bool {
+        self.guaranteed().next().is_some()
+    }
+
+    /// Whether the newest unanimous outcome guarantees this virtual channel.
+    pub fn guarantees(&self, target: ChannelId) -> bool {
+        self.supported.as_ref().is_some_and(|s| holds_guarantee(&s.state().outcome, target))
+    }
+
+    /// Whether any outcome that is unanimous or may become it guarantees this virtual channel.
+    pub fn may_guarantee(&self, target: ChannelId) -> bool {
+        self.outcomes().any(|o| holds_guarantee(o, target))
+    }
+
+    /// The virtual channels that any outcome guarantees that is unanimous or may become it.
+    pub fn guaranteed(&self) -> impl Iterator<Item = ChannelId> + '_ {
+        self.outcomes().flat_map(guaranteed_in)
+    }
+
+    fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        self.supported.iter().chain(self.pending.values()).map(|s| &s.state().outcome)
     }
 
     /// The newest state that the peer has signed above the supported one.
@@ -251,7 +305,11 @@ impl Channel {
     ///
     /// # Errors
     /// The peer is to blame; nothing was changed.
-    pub fn check_received(&self, signed: &SignedState) -> Result<(), Refusal> {
+    pub fn check_received(
+        &self,
+        signed: &SignedState,
+        expect: &Expectations,
+    ) -> Result<(), Refusal> {
         let state = signed.state();
         let turn = state.turn;
         let bad = |why| Err(Refusal::BadState { turn, why });
@@ -306,29 +364,49 @@ impl Channel {
         if self.is_leader() {
             return bad("only the leader proposes");
         }
-        self.check_update(&state.outcome)
+        self.check_update(&state.outcome, expect).map(drop)
     }
 
-    /// Whether `outcome` may replace the supported one: the same shape and total, and nothing taken from us that we did not ask for.
+    /// Whether `outcome` may replace the supported one: our layout, the same total, guarantees that we expect, and nothing taken from
+    /// us that we did not ask for. [`Change::Premature`] when we do not hold yet what a guarantee rests on.
     ///
     /// # Errors
     /// The proposer is to blame.
-    pub fn check_update(&self, outcome: &Outcome) -> Result<(), Refusal> {
+    pub fn check_update(
+        &self,
+        outcome: &Outcome,
+        expect: &Expectations,
+    ) -> Result<Change, Refusal> {
         let turn = self.supported_turn().and_then(TurnNum::next).unwrap_or_default();
-        let bad = |why| Err(Refusal::BadState { turn, why });
-        if !same_shape(outcome, &self.opening) {
-            return bad("allocations differ in more than their amounts");
-        }
-        let sum = |i| balance_in(outcome, i);
-        if sum(0).checked_add(sum(1)) != Some(self.total()) {
-            return bad("the total changes");
-        }
-        let (before, after) = (self.balance(self.my_index()), sum(self.my_index()));
+        let bad = |why| Refusal::BadState { turn, why };
+        let before = self.layout().ok_or(bad("nothing is supported yet"))?;
+        let after = Layout::of(outcome, self.parties())
+            .filter(|after| after.asset == before.asset)
+            .ok_or(bad("the outcome is not laid out as a ledger's"))?;
+        let change = ledger::change(&before, &after, expect).map_err(bad)?;
+        let Change::Ready { before: balances } = change else { return Ok(change) };
+        let mine =
+            |balances: [Amount; 2]| balances.get(self.my_index()).copied().unwrap_or_default();
+        let (before_mine, after_mine) = (mine(balances), mine(after.balances));
         let asked = self.my_front_update().map(|u| u.amount);
-        if after > before || before.checked_sub(after) == asked {
-            return Ok(());
+        let paid = before_mine.checked_sub(after_mine);
+        let moved = before.guarantees != after.guarantees;
+        let unasked = paid.is_some_and(|p| !p.is_zero() || !moved) && paid != asked;
+        if unasked {
+            return Err(Refusal::UnwantedChange { before: before_mine, after: after_mine });
         }
-        Err(Refusal::UnwantedChange { before, after })
+        Ok(change)
+    }
+
+    /// What an outcome leaves us to pay once guarantees are taken into account: the update that it carries out, if it does.
+    pub fn carried_out_by(&self, outcome: &Outcome, expect: &Expectations) -> Option<UpdateId> {
+        let (before, after) = (self.layout()?, Layout::of(outcome, self.parties())?);
+        let Ok(Change::Ready { before }) = ledger::change(&before, &after, expect) else {
+            return None;
+        };
+        let me = self.my_index();
+        let loses = after.balances.get(me) < before.get(me);
+        self.my_front_update().filter(|_| loses).map(|u| u.id)
     }
 
     /// Whether no update can be carried out any more: the final state is agreed on, or the chain decides.
@@ -340,18 +418,6 @@ impl Channel {
     /// Our own oldest request that was not carried out yet.
     pub fn my_front_update(&self) -> Option<&Update> {
         self.updates.iter().find(|u| u.payer == self.me)
-    }
-
-    /// The supported outcome with `update` carried out; `None` when the payer cannot afford it.
-    pub fn outcome_after(&self, update: &Update) -> Option<Outcome> {
-        let mut outcome = self.supported.as_ref()?.state().outcome.clone();
-        let payer = usize::from(update.payer);
-        let allocations = &mut outcome.first_mut()?.allocations;
-        let paid = allocations.get(payer)?.amount.checked_sub(update.amount)?;
-        let received = allocations.get(1 - payer.min(1))?.amount.checked_add(update.amount)?;
-        allocations.get_mut(payer)?.amount = paid;
-        allocations.get_mut(1 - payer.min(1))?.amount = received;
-        Some(outcome)
     }
 
     /// Takes the update out of the queue that a state carries out: the leader's front, the follower's own oldest request.
@@ -439,26 +505,33 @@ impl Terms {
     }
 }
 
-/// What `outcome` gives to the participant at `index`; zero when there is no such entry.
+/// What `outcome` gives to the participant at `index` apart from guarantees; zero when there is no such entry.
 pub fn balance_in(outcome: &Outcome, index: usize) -> Amount {
-    let allocation = outcome.first().and_then(|e| e.allocations.get(index));
+    let allocation =
+        slot_in(outcome, index).and_then(|slot| outcome.first()?.allocations.get(slot));
     allocation.map_or(Amount::ZERO, |a| a.amount)
 }
 
-/// Whether two outcomes differ in amounts alone, all allocations being simple.
-fn same_shape(a: &Outcome, b: &Outcome) -> bool {
-    a.len() == b.len()
-        && a.iter().zip(b).all(|(x, y)| {
-            x.asset == y.asset
-                && x.asset_type == y.asset_type
-                && x.asset_metadata == y.asset_metadata
-                && x.allocations.len() == y.allocations.len()
-                && x.allocations.iter().zip(&y.allocations).all(|(p, q)| {
-                    p.destination == q.destination
-                        && p.allocation_type == AllocationType::SIMPLE
-                        && p.metadata == q.metadata
-                })
-        })
+/// Where the entry of the participant at `index` stands: after the guarantees.
+pub fn slot_in(outcome: &Outcome, index: usize) -> Option<usize> {
+    let allocations = &outcome.first()?.allocations;
+    let mut simple = allocations.iter().enumerate().filter(|(_, a)| !is_guarantee(a));
+    simple.nth(index).map(|(slot, _)| slot)
+}
+
+fn is_guarantee(allocation: &Allocation) -> bool {
+    allocation.allocation_type == AllocationType::GUARANTEE
+}
+
+/// The virtual channels that `outcome` guarantees, in its order.
+pub fn guaranteed_in(outcome: &Outcome) -> impl Iterator<Item = ChannelId> + '_ {
+    let allocations = outcome.iter().flat_map(|e| &e.allocations);
+    allocations.filter(|a| is_guarantee(a)).map(|a| ChannelId(a.destination.0))
+}
+
+/// Whether `outcome` guarantees this virtual channel.
+pub fn holds_guarantee(outcome: &Outcome, target: ChannelId) -> bool {
+    guaranteed_in(outcome).any(|id| id == target)
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@ use crate::types::{Address, Amount};
 pub struct Config {
     /// What a peer may ask of us.
     pub policy: Policy,
+    /// The application that judges virtual channels; zero where there is none, and then no virtual channel is opened. Pinned in the
+    /// log when it is first seen.
+    pub payment_app: Address,
     /// First pause before an unacknowledged message is sent again; doubles up to `resend_max_ms`.
     pub resend_ms: u64,
     /// Longest pause between two sendings of one message.
@@ -63,12 +66,21 @@ pub struct Policy {
     pub objectives_max: u64,
     /// Update requests of one participant that wait in one channel.
     pub updates_queued_max: u64,
+    /// Intermediaries of a virtual channel.
+    pub hops_max: u64,
+    /// Most that a virtual channel which somebody else asked for may lock of our money.
+    pub virtual_amount_max: Amount,
+    /// Unfinished virtual channels with the same payer.
+    pub virtuals_per_payer_max: u64,
+    /// Guarantees in one ledger channel. Each must be reclaimed by a transaction before a disputed ledger channel pays anything.
+    pub guarantees_max: u64,
 }
 
 impl Default for Config {
     fn default() -> Config {
         Config {
             policy: Policy::default(),
+            payment_app: Address::ZERO,
             resend_ms: 1_000,
             resend_max_ms: 30_000,
             tx_resend_ms: 15_000,
@@ -98,6 +110,10 @@ impl Default for Policy {
             channels_per_peer_max: 1_024,
             objectives_max: 4_096,
             updates_queued_max: 256,
+            hops_max: 8,
+            virtual_amount_max: Amount::ether(1_000),
+            virtuals_per_payer_max: 256,
+            guarantees_max: 128,
         }
     }
 }

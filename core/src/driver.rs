@@ -234,6 +234,10 @@ impl Driver {
         if let Some(step) = self.next_on_disk() {
             return step;
         }
+        if self.node.has_unsealed() {
+            let handled = self.node.seal(now);
+            self.stage(handled);
+        }
         while self.answers.front().is_some_and(|(after, _)| *after <= self.durable) {
             self.ready.extend(self.answers.pop_front().map(|(_, effect)| effect));
         }

@@ -61,6 +61,13 @@ pub enum Accepted {
         /// Position among our requests there.
         id: u64,
     },
+    /// The voucher that includes the payment is signed and durable; the payee hears of it until it acknowledges.
+    Payment {
+        /// The virtual channel.
+        channel: ChannelId,
+        /// Everything that was paid there so far, this payment and those signed with it included.
+        total: Amount,
+    },
 }
 
 /// Why a command or a message was not taken on. Typed, counted, answered; never fatal.
@@ -83,6 +90,9 @@ pub enum Refusal {
     /// Not open, or closing.
     #[error("channel {0} is not open")]
     NotOpen(ChannelId),
+    /// A virtual channel stands on this ledger channel; close that first.
+    #[error("ledger channel {0} has running guarantees; close its virtual channels first")]
+    Guarantees(ChannelId),
     /// The policy does not allow these terms.
     #[error("policy: {0}")]
     Policy(String),
@@ -134,6 +144,7 @@ impl Refusal {
             Refusal::NotCounterparty { .. } => "not_counterparty",
             Refusal::ChannelUsed(_) => "channel_used",
             Refusal::NotOpen(_) => "not_open",
+            Refusal::Guarantees(_) => "guarantees",
             Refusal::Policy(_) => "policy",
             Refusal::ExceedsBalance { .. } => "exceeds_balance",
             Refusal::UnwantedChange { .. } => "unwanted_change",
@@ -172,6 +183,15 @@ pub enum Notice {
         channel: ChannelId,
         /// The challenged turn.
         turn: TurnNum,
+    },
+    /// The payer of a virtual channel promised us more. It is on our disk: what it pays for may be served.
+    PaymentReceived {
+        /// The virtual channel.
+        channel: ChannelId,
+        /// Everything that was paid there so far.
+        total: Amount,
+        /// What is new of it.
+        delta: Amount,
     },
     /// Confirmed facts left the chain: a reorg deeper than the confirmations.
     DeepReorg {

@@ -11,6 +11,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::chain_types::{BlockRef, IndexedLog};
+use crate::nitro::voucher::Voucher;
 use crate::nitro::{Signature, SignedState};
 use crate::types::{Address, Amount, ChannelId, Lsn, TurnNum};
 
@@ -129,6 +130,45 @@ pub enum Event {
         /// The state.
         state: SignedState,
     },
+    /// The application that judges virtual channels. Recorded once, as soon as one is configured; another one is refused at start.
+    PaymentAppPinned {
+        /// The contract.
+        app: Address,
+    },
+    /// We promised to take part in a virtual channel, at our user's or the payer's request.
+    VirtualApproved {
+        /// Which.
+        id: ObjectiveId,
+        /// Who asked.
+        origin: Origin,
+        /// The terms.
+        terms: VirtualTerms,
+        /// Our ledger channel with the next participant; `None` where we are the payee.
+        right: Option<ChannelId>,
+    },
+    /// The participant before us said in which ledger channel with us it wants to guarantee the virtual channel.
+    LedgerNamed {
+        /// The virtual channel.
+        channel: ChannelId,
+        /// The ledger channel.
+        ledger: ChannelId,
+    },
+    /// We promised the payee a new total.
+    ///
+    /// # Danger
+    /// If it leaves before this is synced, a crash makes us forget it and promise less.
+    VoucherSigned {
+        /// The promise.
+        voucher: Voucher,
+    },
+    /// The payer promised us a new total. The signature was checked.
+    ///
+    /// # Danger
+    /// This record is the money: acknowledged before it is synced, a crash loses the payment.
+    VoucherReceived {
+        /// The promise.
+        voucher: Voucher,
+    },
 }
 
 impl Event {
@@ -151,7 +191,12 @@ impl Event {
             | Event::RecoveryEntered { .. }
             | Event::ChannelWitnessed { .. }
             | Event::RecoveryEnded
-            | Event::StatePublished { .. } => false,
+            | Event::StatePublished { .. }
+            | Event::PaymentAppPinned { .. }
+            | Event::VirtualApproved { .. }
+            | Event::LedgerNamed { .. }
+            | Event::VoucherSigned { .. }
+            | Event::VoucherReceived { .. } => false,
         }
     }
 
@@ -175,6 +220,11 @@ impl Event {
             Event::ChannelWitnessed { .. } => "ChannelWitnessed",
             Event::RecoveryEnded => "RecoveryEnded",
             Event::StatePublished { .. } => "StatePublished",
+            Event::PaymentAppPinned { .. } => "PaymentAppPinned",
+            Event::VirtualApproved { .. } => "VirtualApproved",
+            Event::LedgerNamed { .. } => "LedgerNamed",
+            Event::VoucherSigned { .. } => "VoucherSigned",
+            Event::VoucherReceived { .. } => "VoucherReceived",
         }
     }
 
@@ -182,6 +232,7 @@ impl Event {
     pub fn channel(&self) -> Option<ChannelId> {
         match self {
             Event::ObjectiveApproved { id, .. }
+            | Event::VirtualApproved { id, .. }
             | Event::ObjectiveRejected { id, .. }
             | Event::ObjectiveCompleted { id } => Some(id.channel),
             Event::StateSigned { state, .. }
@@ -192,8 +243,13 @@ impl Event {
             | Event::MessageAcked { channel, .. }
             | Event::UpdateWanted { channel, .. }
             | Event::UpdateDropped { channel, .. }
+            | Event::LedgerNamed { channel, .. }
             | Event::ChannelWitnessed { channel } => Some(*channel),
+            Event::VoucherSigned { voucher } | Event::VoucherReceived { voucher } => {
+                Some(voucher.channel)
+            }
             Event::Pinned(_)
+            | Event::PaymentAppPinned { .. }
             | Event::BlockAdded { .. }
             | Event::BlocksReverted { .. }
             | Event::RecoveryEntered { .. }
@@ -221,6 +277,11 @@ pub const EVENT_NAMES: &[&str] = &[
     "ChannelWitnessed",
     "RecoveryEnded",
     "StatePublished",
+    "PaymentAppPinned",
+    "VirtualApproved",
+    "LedgerNamed",
+    "VoucherSigned",
+    "VoucherReceived",
 ];
 
 /// An event with its place: what the log yields on replay.
@@ -265,6 +326,10 @@ pub enum ObjectiveKind {
     DirectDefund,
     /// Close it alone, on chain.
     Dispute,
+    /// Open a virtual channel on guarantees of ledger channels.
+    VirtualFund,
+    /// Close a virtual channel in agreement and give its guarantees back.
+    VirtualDefund,
 }
 
 impl fmt::Display for ObjectiveId {
@@ -274,6 +339,8 @@ impl fmt::Display for ObjectiveId {
             ObjectiveKind::DirectFund => "DirectFunding",
             ObjectiveKind::DirectDefund => "DirectDefunding",
             ObjectiveKind::Dispute => "Dispute",
+            ObjectiveKind::VirtualFund => "VirtualFund",
+            ObjectiveKind::VirtualDefund => "VirtualDefund",
         };
         write!(f, "{kind}-{}", self.channel)
     }
@@ -292,6 +359,23 @@ pub struct Terms {
     pub asset: Address,
     /// What each participant deposits, in participant order.
     pub deposits: [Amount; 2],
+}
+
+/// The terms of a new virtual channel: the payer can pay up to `amount` to the payee, over ledger channels of neighbours.
+///
+/// The payee puts nothing in: the contract *sets* its amount when a voucher is redeemed, so anything else could not be enforced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualTerms {
+    /// The payer, the intermediaries from its side on, the payee. Each two neighbours share a ledger channel.
+    pub participants: Vec<Address>,
+    /// Random; never reused.
+    pub nonce: u64,
+    /// Seconds.
+    pub challenge_duration: u32,
+    /// Zero is the native token. The contract enforces no other.
+    pub asset: Address,
+    /// Most that can be paid, guaranteed in each ledger channel on the way.
+    pub amount: Amount,
 }
 
 /// Who asked for an objective.
@@ -341,6 +425,20 @@ pub enum WantedTx {
     TransferAll,
     /// Pay ourselves alone, because paying everybody reverts.
     TransferMine,
+    /// Redeem our largest voucher: challenge with the postfund as proof. The one state that we sign alone, and sign once.
+    Redeem {
+        /// The voucher.
+        voucher: Voucher,
+        /// Ours, on the state that carries it.
+        sig: Signature,
+        /// Ours, over that state's hash and `"forceMove"`.
+        challenger_sig: Signature,
+    },
+    /// Turn the guarantee for this virtual channel, in a finalized ledger channel, into what the virtual channel says.
+    Reclaim {
+        /// The virtual channel.
+        target: ChannelId,
+    },
 }
 
 /// Something that we send until it is acknowledged, named by what it says rather than by its bytes.
@@ -352,6 +450,12 @@ pub enum MessageKey {
     UpdateRequest(UpdateId),
     /// A request to the leader to propose the final state.
     CloseRequest,
+    /// Our signature on the state of this turn of a virtual channel, to the participant with this index.
+    StateTo(TurnNum, u8),
+    /// A request to the payer of a virtual channel to propose the final state.
+    FinalRequest,
+    /// A voucher of this total.
+    Voucher(Amount),
 }
 
 /// Numbers the update requests of one participant in one channel: 1, 2, 3, …

@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::chain_types::{Block, BlockRef};
-use crate::event::Terms;
+use crate::event::{Terms, VirtualTerms};
 use crate::nitro::SignedState;
 use crate::nitro::sign::Recover;
 use crate::nitro::state::SignedStateError;
+use crate::nitro::voucher::Voucher;
 use crate::types::{Address, Amount, BlockNum, ChannelId};
 use crate::wire::{DecodeError, StateClaim, Wire};
 
@@ -76,7 +77,7 @@ pub struct RequestId(pub u64);
 pub enum Command {
     /// Open a direct channel on these terms; we are one of the participants.
     Open(Terms),
-    /// Pay the other participant.
+    /// Pay the other participant of a direct channel, or the payee of a virtual one.
     Pay {
         /// The channel.
         channel: ChannelId,
@@ -92,6 +93,13 @@ pub enum Command {
     ForceClose {
         /// The channel.
         channel: ChannelId,
+    },
+    /// Open a virtual channel on these terms; we are the payer.
+    OpenVirtual {
+        /// The terms.
+        terms: VirtualTerms,
+        /// Our ledger channel with the first intermediary; `None` takes the one with the most room.
+        ledger: Option<ChannelId>,
     },
 }
 
@@ -143,6 +151,36 @@ pub enum Message {
         /// The newest state with a signature of ours.
         yours: Option<SignedState>,
     },
+    /// Signatures on a state of a virtual channel.
+    VirtualState {
+        /// The state.
+        state: SignedState,
+        /// The ledger channel that the sender chose, if it stands to our left.
+        ledger: Option<ChannelId>,
+    },
+    /// A ledger channel's state and what its new guarantees rest on.
+    Proposal {
+        /// The state.
+        state: SignedState,
+        /// States of virtual channels.
+        evidence: Vec<SignedState>,
+    },
+    /// A voucher whose signature holds, and whose it is.
+    Voucher {
+        /// The voucher.
+        voucher: Voucher,
+        /// Who signed it.
+        signer: Address,
+    },
+    /// What the peer knows of a virtual channel.
+    VirtualResume {
+        /// The channel.
+        channel: ChannelId,
+        /// Its largest voucher, and who signed it.
+        voucher: Option<(Voucher, Address)>,
+        /// Its newest state.
+        newest: Option<SignedState>,
+    },
 }
 
 /// Why a message was dropped before any rule looked at it.
@@ -154,6 +192,9 @@ pub enum Malformed {
     /// A signature does not hold.
     #[error(transparent)]
     Signatures(#[from] SignedStateError),
+    /// A voucher's signature does not hold.
+    #[error("the voucher's signature does not hold")]
+    Voucher,
 }
 
 impl Malformed {
@@ -161,7 +202,7 @@ impl Malformed {
     pub fn code(&self) -> &'static str {
         match self {
             Malformed::Decode(_) => "decode_failed",
-            Malformed::Signatures(_) => "signature_invalid",
+            Malformed::Signatures(_) | Malformed::Voucher => "signature_invalid",
         }
     }
 }
@@ -183,13 +224,31 @@ pub fn verify(input: Input, crypto: &mut dyn Recover) -> Verified {
 }
 
 fn check(bytes: &[u8], crypto: &mut dyn Recover) -> Result<Message, Malformed> {
+    let wire = Wire::decode(bytes)?;
+    if let Wire::Voucher(voucher) = wire {
+        let signer = voucher.signer(crypto).ok_or(Malformed::Voucher)?;
+        return Ok(Message::Voucher { voucher, signer });
+    }
+    if let Wire::VirtualResume { channel, voucher, newest } = wire {
+        let signed = |v: Voucher| v.signer(crypto).map(|s| (v, s)).ok_or(Malformed::Voucher);
+        let voucher = voucher.map(signed).transpose()?;
+        let newest = newest.map(|c| SignedState::verify(c.state, c.sigs, crypto)).transpose()?;
+        return Ok(Message::VirtualResume { channel, voucher, newest });
+    }
     let mut checked = |claim: StateClaim| SignedState::verify(claim.state, claim.sigs, crypto);
-    Ok(match Wire::decode(bytes)? {
+    Ok(match wire {
         Wire::State(claim) => Message::State(checked(claim)?),
         Wire::Resume { channel, supported, yours } => Message::Resume {
             channel,
             supported: supported.map(&mut checked).transpose()?,
             yours: yours.map(checked).transpose()?,
+        },
+        Wire::VirtualState { claim, ledger } => {
+            Message::VirtualState { state: checked(claim)?, ledger }
+        }
+        Wire::Proposal { claim, evidence } => Message::Proposal {
+            state: checked(claim)?,
+            evidence: evidence.into_iter().map(checked).collect::<Result<_, _>>()?,
         },
         bare => Message::Bare(bare),
     })

@@ -10,7 +10,7 @@
 //! types
 //! nitro                      what the contracts see
 //! event input effect wire    the vocabulary
-//! channel chain_view         rules
+//! channel virtual_channel ledger chain_view    rules
 //! objective                  one flowchart a file
 //! machine                    decide, apply, wishes
 //! log                        durable bytes
@@ -35,6 +35,8 @@ pub mod wire;
 pub mod chain_view;
 pub mod channel;
 pub mod config;
+pub mod ledger;
+pub mod virtual_channel;
 
 mod mutant;
 pub use mutant::{MUTANTS, MUTANTS_COMPILED, Mutant};

@@ -55,6 +55,36 @@ pub const MUTANTS: &[Mutant] = &[
         what: "does not read the states that a checkpoint shows in its calldata",
     },
     Mutant { id: "ack-before-sync", what: "acknowledges what it has not yet made durable" },
+    Mutant {
+        id: "guarantees-last",
+        what: "lays a ledger's outcome out as go-nitro does, guarantees last, so that anybody can have them paid out",
+    },
+    Mutant {
+        id: "postfund-before-guarantees",
+        what: "signs a virtual channel's postfund before its own ledger channels hold the guarantee",
+    },
+    Mutant {
+        id: "final-forgets-vouchers",
+        what: "closes a virtual channel as its payer as if nothing had been paid",
+    },
+    Mutant {
+        id: "low-final-signed",
+        what: "signs as a payee a final state that pays less than its largest voucher",
+    },
+    Mutant {
+        id: "virtual-challenge-unanswered",
+        what: "sees a virtual channel challenged and does not redeem its voucher",
+    },
+    Mutant {
+        id: "early-remove",
+        what: "gives a guarantee back before the virtual channel's final state is unanimous",
+    },
+    Mutant { id: "voucher-lowered", what: "lets a later, lower voucher replace a higher one" },
+    Mutant { id: "voucher-unchecked", what: "takes vouchers whoever signed them" },
+    Mutant {
+        id: "voucher-before-postfund",
+        what: "takes vouchers before everybody has signed the postfund, which is what redeems them",
+    },
 ];
 
 #[cfg(test)]

@@ -182,6 +182,11 @@ impl TurnNum {
     pub const PREFUND: TurnNum = TurnNum(0);
     /// Everyone signs this once the channel is fully funded.
     pub const POSTFUND: TurnNum = TurnNum(1);
+    /// A virtual channel's state that redeems a voucher: signed by the payee alone, and only for the chain.
+    pub const REDEMPTION: TurnNum = TurnNum(2);
+    /// A virtual channel's agreed final state. Not 2, as in go-nitro: a payee who signed that and then met silence would have to sign
+    /// a second state of the turn to redeem its voucher. `conclude` ignores turns.
+    pub const VIRTUAL_FINAL: TurnNum = TurnNum(3);
 
     /// The turn number, or `None` from 2^48 on.
     pub const fn new(turn: u64) -> Option<TurnNum> {

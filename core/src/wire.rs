@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{MessageKey, ObjectiveId, UpdateId};
+use crate::nitro::voucher::Voucher;
 use crate::nitro::{Signature, State};
 use crate::types::{Amount, ChannelId};
 
@@ -76,6 +77,37 @@ pub enum Wire {
         /// The newest state with a signature of the receiver's, if it is newer.
         yours: Option<StateClaim>,
     },
+    /// Signatures on a state of a virtual channel. Acknowledged.
+    VirtualState {
+        /// The state.
+        claim: StateClaim,
+        /// The ledger channel between sender and receiver that the sender chose, where the receiver stands next to its right.
+        ledger: Option<ChannelId>,
+    },
+    /// As `State`, for a ledger channel whose guarantees change, together with the unanimous states of the virtual channels that
+    /// these changes rest on: a receiver who lacks a third party's signature can still answer. Acknowledged as a `State`.
+    Proposal {
+        /// The ledger channel's state.
+        claim: StateClaim,
+        /// Prefunds of what is added, finals of what is removed.
+        evidence: Vec<StateClaim>,
+    },
+    /// Asks the payer of a virtual channel to propose the final state. Asked again until it came.
+    FinalRequest {
+        /// The virtual channel.
+        channel: ChannelId,
+    },
+    /// The payer's new total. Acknowledged.
+    Voucher(Voucher),
+    /// The answer to [`Wire::ResumeRequest`] for a virtual channel.
+    VirtualResume {
+        /// The virtual channel.
+        channel: ChannelId,
+        /// The largest voucher that the sender holds.
+        voucher: Option<Voucher>,
+        /// The newest state that the sender holds.
+        newest: Option<StateClaim>,
+    },
 }
 
 /// A state and signatures by participant index, none of them checked yet.
@@ -142,16 +174,21 @@ impl Wire {
 
     /// Every state that the message shows.
     pub fn claims(&self) -> impl Iterator<Item = &StateClaim> {
-        let (a, b) = match self {
-            Wire::State(claim) => (Some(claim), None),
-            Wire::Resume { supported, yours, .. } => (supported.as_ref(), yours.as_ref()),
+        let none: &[StateClaim] = &[];
+        let (a, b, more) = match self {
+            Wire::State(claim) | Wire::VirtualState { claim, .. } => (Some(claim), None, none),
+            Wire::Proposal { claim, evidence } => (Some(claim), None, evidence.as_slice()),
+            Wire::Resume { supported, yours, .. } => (supported.as_ref(), yours.as_ref(), none),
+            Wire::VirtualResume { newest, .. } => (newest.as_ref(), None, none),
             Wire::UpdateRequest { .. }
             | Wire::CloseRequest { .. }
             | Wire::Ack { .. }
             | Wire::ResumeRequest { .. }
-            | Wire::Rejected { .. } => (None, None),
+            | Wire::FinalRequest { .. }
+            | Wire::Voucher(_)
+            | Wire::Rejected { .. } => (None, None, none),
         };
-        a.into_iter().chain(b)
+        a.into_iter().chain(b).chain(more)
     }
 
     /// The variant's name, for traces.
@@ -164,6 +201,11 @@ impl Wire {
             Wire::Rejected { .. } => "Rejected",
             Wire::ResumeRequest { .. } => "ResumeRequest",
             Wire::Resume { .. } => "Resume",
+            Wire::VirtualState { .. } => "VirtualState",
+            Wire::Proposal { .. } => "Proposal",
+            Wire::FinalRequest { .. } => "FinalRequest",
+            Wire::Voucher(_) => "Voucher",
+            Wire::VirtualResume { .. } => "VirtualResume",
         }
     }
 }

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["types"],
     &["nitro"],
     &["chain_types", "event", "input", "effect", "wire"],
-    &["channel", "chain_view", "config"],
+    &["channel", "virtual_channel", "ledger", "chain_view", "config"],
     &["objective"],
     &["machine"],
     &["log"],

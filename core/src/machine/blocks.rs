@@ -124,6 +124,13 @@ impl Node {
     pub(super) fn on_published(&self, published: &[SignedState]) -> Vec<Event> {
         let mut events: Vec<Event> = Vec::new();
         for signed in published {
+            if let Some(v) = self.state.virtual_channel(signed.channel()) {
+                let known = v.unanimous(signed.turn()).is_some();
+                if !known && signed.is_unanimous() && v.check_received(signed).is_ok() {
+                    events.push(Event::StatePublished { state: signed.clone() });
+                }
+                continue;
+            }
             let Some(channel) = self.state.channel(signed.channel()) else { continue };
             let told = |e: &Event| matches!(e, Event::StatePublished { state } if state == signed);
             let known = channel.supported_turn() >= Some(signed.turn());

@@ -21,9 +21,19 @@ impl Node {
     ) -> Result<Decision, Refusal> {
         let (events, accepted) = match command {
             Command::Open(terms) => self.open(terms)?,
-            Command::Pay { channel, amount } => self.pay(*channel, *amount)?,
-            Command::Close { channel } => self.close(*channel)?,
-            Command::ForceClose { channel } => self.force_close(*channel)?,
+            Command::OpenVirtual { terms, ledger } => self.open_virtual(terms, *ledger)?,
+            Command::Pay { channel, amount } => match self.state.virtual_channel(*channel) {
+                Some(v) => return self.pay_by_voucher(request, v, *amount),
+                None => self.pay(*channel, *amount)?,
+            },
+            Command::Close { channel } => match self.state.virtual_channel(*channel) {
+                Some(v) => self.close_virtual(v)?,
+                None => self.close(*channel)?,
+            },
+            Command::ForceClose { channel } => match self.state.virtual_channel(*channel) {
+                Some(v) => self.force_close_virtual(v)?,
+                None => self.force_close(*channel)?,
+            },
         };
         let answers = vec![Effect::Reply { request, reply: Ok(accepted) }];
         Ok(Decision { events, answers, ..Decision::default() })
@@ -85,6 +95,7 @@ impl Node {
         let id = ObjectiveId { channel, kind: ObjectiveKind::DirectDefund };
         let known = self.known(channel)?;
         match known.phase {
+            Phase::Open if self.guarantees_run(known) => Err(Refusal::Guarantees(channel)),
             Phase::Open => {
                 let approved = Event::ObjectiveApproved { id, origin: Origin::User, terms: None };
                 Ok((vec![approved], Accepted::Objective(id)))
@@ -96,6 +107,12 @@ impl Node {
                 Err(Refusal::NotOpen(channel))
             }
         }
+    }
+
+    /// Whether a virtual channel stands on this one, or is about to.
+    pub(super) fn guarantees_run(&self, channel: &Channel) -> bool {
+        let live = self.state.virtuals().over(channel).any(|v| v.phase != Phase::Finished);
+        live || channel.has_guarantees()
     }
 
     fn force_close(&self, channel: ChannelId) -> Result<(Vec<Event>, Accepted), Refusal> {
@@ -154,7 +171,7 @@ impl Node {
         let ours = known.txs.contains(&WantedTx::TransferMine)
             && head.payouts == confirmed.payouts
             && head.status == confirmed.status
-            && dispute::mine_may_be_paid(confirmed, known);
+            && dispute::mine_may_be_paid(confirmed, known, &self.state.virtuals());
         if live && ours { vec![Event::ObjectiveCompleted { id }] } else { Vec::new() }
     }
 

@@ -30,6 +30,16 @@ impl Node {
                 self.on_resume(peer, *channel, [supported, yours])
             }
             Message::Bare(wire) => self.on_bare(peer, wire),
+            Message::VirtualState { state, ledger } => {
+                self.on_virtual_state(now, peer, state, *ledger)
+            }
+            Message::Proposal { state, evidence } => {
+                self.on_proposal_with_evidence(now, peer, state, evidence)
+            }
+            Message::Voucher { voucher, signer } => self.on_voucher(peer, voucher, *signer),
+            Message::VirtualResume { channel, voucher, newest } => {
+                self.on_virtual_resume(peer, *channel, *voucher, newest.as_ref())
+            }
         }
     }
 
@@ -39,17 +49,32 @@ impl Node {
                 self.on_update_request(self.shared(peer, *channel)?, *id, *amount)
             }
             Wire::CloseRequest { channel } => self.on_close_request(self.shared(peer, *channel)?),
-            Wire::Ack { channel, what } => Ok(self.on_ack(self.shared(peer, *channel)?, *what)),
-            Wire::Rejected { objective } => self.on_rejected(peer, *objective),
-            Wire::ResumeRequest { channel } => {
-                Ok(Decision::answer(self.resume_answer(peer, *channel)))
+            Wire::Ack { channel, what } => match self.state.virtual_channel(*channel) {
+                Some(v) => self.on_virtual_ack(peer, v, *what),
+                None => Ok(self.on_ack(self.shared(peer, *channel)?, *what)),
+            },
+            Wire::Rejected { objective }
+                if self.state.virtual_channel(objective.channel).is_some() =>
+            {
+                self.on_virtual_rejected(peer, *objective)
             }
-            // `verify` turns these two into checked states.
-            Wire::State(_) | Wire::Resume { .. } => Ok(Decision::default()),
+            Wire::Rejected { objective } => self.on_rejected(peer, *objective),
+            Wire::FinalRequest { channel } => self.on_final_request(peer, *channel),
+            Wire::ResumeRequest { channel } => {
+                let known = self.virtual_resume_answer(peer, *channel);
+                Ok(Decision::answer(known.unwrap_or_else(|| self.resume_answer(peer, *channel))))
+            }
+            // `verify` turns these into checked states and vouchers.
+            Wire::State(_)
+            | Wire::Resume { .. }
+            | Wire::VirtualState { .. }
+            | Wire::Proposal { .. }
+            | Wire::Voucher(_)
+            | Wire::VirtualResume { .. } => Ok(Decision::default()),
         }
     }
 
-    fn on_state(
+    pub(super) fn on_state(
         &self,
         now: Timestamp,
         peer: Address,
@@ -77,7 +102,7 @@ impl Node {
             events.push(Event::StateReceived { state: signed.clone(), from: peer });
             return Ok(Decision { events, answers: vec![ack], ..Decision::default() });
         }
-        channel.check_received(signed)?;
+        channel.check_received(signed, &self.state.virtuals().expectations(channel))?;
         events.push(Event::StateReceived { state: signed.clone(), from: peer });
         let closing = self.consents_to_close(channel, signed);
         events.extend(closing);
@@ -92,11 +117,21 @@ impl Node {
         message: &Message,
         refusal: &Refusal,
     ) -> Option<Effect> {
-        let Message::State(signed) = message else { return None };
+        let (signed, kind) = match message {
+            Message::State(signed) => (signed, ObjectiveKind::DirectFund),
+            Message::VirtualState { state, .. } => (state, ObjectiveKind::VirtualFund),
+            Message::Bare(_)
+            | Message::Resume { .. }
+            | Message::Proposal { .. }
+            | Message::Voucher { .. }
+            | Message::VirtualResume { .. } => return None,
+        };
+        let id = signed.channel();
+        let unknown = self.state.channel(id).is_none() && self.state.virtual_channel(id).is_none();
         let proposes = signed.turn() == TurnNum::PREFUND
-            && self.state.channel(signed.channel()).is_none()
+            && unknown
             && matches!(refusal, Refusal::Policy(_) | Refusal::Limit { .. });
-        let objective = ObjectiveId { channel: signed.channel(), kind: ObjectiveKind::DirectFund };
+        let objective = ObjectiveId { channel: id, kind };
         let bytes = Wire::Rejected { objective }.encode();
         proposes.then_some(Effect::Send { peer, bytes })
     }
@@ -215,6 +250,9 @@ impl Node {
         if channel.phase != Phase::Open {
             return Err(Refusal::NotOpen(channel.id));
         }
+        if self.guarantees_run(channel) {
+            return Err(Refusal::Guarantees(channel.id));
+        }
         let events = vec![Event::ObjectiveApproved { id, origin: Origin::Peer, terms: None }];
         Ok(Decision { events, answers: vec![ack], ..Decision::default() })
     }
@@ -268,7 +306,8 @@ impl Node {
             if old || holds(channel, signed) || events.iter().any(shown_twice) {
                 continue;
             }
-            if channel.check_received(signed).is_ok() {
+            let expect = self.state.virtuals().expectations(channel);
+            if channel.check_received(signed, &expect).is_ok() {
                 if events.is_empty() {
                     events.extend(self.evidence(channel, signed));
                 }

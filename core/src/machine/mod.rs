@@ -5,12 +5,16 @@ pub mod outbox;
 pub mod policy;
 pub mod schedule;
 pub mod state;
+pub mod virtual_outbox;
+pub mod virtual_policy;
 
 mod blocks;
 mod commands;
 mod messages;
 mod notices;
+mod payments;
 mod release;
+mod virtual_messages;
 
 #[cfg(test)]
 pub(crate) mod testkit;

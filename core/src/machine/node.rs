@@ -12,17 +12,19 @@ use super::NodeState;
 use super::blocks::is_unread;
 use super::notices::notice_of;
 use super::outbox::{Want, Wish};
-use super::release::must_ask;
+use super::payments::Unsealed;
+use super::release::{must_ask, must_ask_of};
 use super::schedule::Schedule;
 use crate::chain_view::OnChainStatus;
 use crate::channel::{Channel, Phase};
 use crate::config::Config;
 use crate::effect::{Effect, Notice, Refusal};
-use crate::event::{Event, Pins, RecoveryReason};
-use crate::input::{Input, Verified};
+use crate::event::{Event, MessageKey, ObjectiveId, ObjectiveKind, Pins, RecoveryReason};
+use crate::input::{Input, RequestId, Verified};
 use crate::nitro::SecretKey;
-use crate::objective::{self, Context, Crank, WaitingFor};
-use crate::types::{Address, ChannelId, Lsn, Timestamp};
+use crate::objective::{self, Context, Crank, VirtualContext, WaitingFor};
+use crate::types::{Address, Amount, ChannelId, Lsn, Timestamp};
+use crate::virtual_channel::VirtualChannel;
 
 /// A node. Cloning one clones everything, so a simulated world can be forked at any step.
 #[derive(Clone)]
@@ -61,6 +63,8 @@ pub struct Session {
     pub(super) chain_up: bool,
     /// Whether we have reached the endpoint's head since we started.
     pub(super) caught_up: bool,
+    /// Payments that wait for the next write.
+    pub(super) unsealed: Unsealed,
 }
 
 /// How a node starts.
@@ -82,6 +86,16 @@ pub enum StartError {
         expected: Pins,
         /// In the log.
         found: Pins,
+    },
+    /// The log's virtual channels belong to another application.
+    #[error(
+        "the log is pinned to the payment application {found}, the configuration says {expected}"
+    )]
+    PaymentApp {
+        /// In the configuration.
+        expected: Address,
+        /// In the log.
+        found: Address,
     },
     /// The log does not begin with its pins.
     #[error("the log's first record does not pin chain and key")]
@@ -108,6 +122,8 @@ pub(super) struct Decision {
     pub suspect: Option<B256>,
     /// The next step back for the common ancestor; only blocks change it.
     pub step_back: Option<u64>,
+    /// A payment to sign with the batch: the channel, its new total, who asked.
+    pub payment: Option<(ChannelId, Amount, RequestId)>,
 }
 
 impl Decision {
@@ -142,6 +158,12 @@ impl Node {
             None if state.lsn() != Lsn::ZERO => return Err(StartError::Unpinned),
             Some(_) | None => {}
         }
+        let app = Some(config.payment_app).filter(|app| !app.is_zero());
+        if let (Some(found), Some(expected)) = (state.payment_app(), app)
+            && found != expected
+        {
+            return Err(StartError::PaymentApp { expected, found });
+        }
         let fresh = state.pins().is_none();
         let mut node = Node {
             state,
@@ -156,6 +178,9 @@ impl Node {
         let mut handled = Handled::default();
         if fresh {
             node.record(at, Event::Pinned(pins), &mut handled);
+        }
+        if let Some(app) = app.filter(|_| node.state.payment_app().is_none()) {
+            node.record(at, Event::PaymentAppPinned { app }, &mut handled);
         }
         if start == Start::Restored && node.state.recovery().is_none() {
             let reason = RecoveryReason::Restored;
@@ -179,8 +204,17 @@ impl Node {
             if must_ask(channel) {
                 self.session.ask.set(id, at);
             }
-            self.crank(at, id, handled);
         }
+        for v in self.state.virtual_channels() {
+            let others = v.others().filter(|_| v.phase != Phase::Finished);
+            handled.answers.extend(others.map(|(_, peer)| Effect::Connect { peer }));
+            if must_ask_of(v) {
+                self.session.ask.set(v.id, at);
+            }
+        }
+        let all = self.state.channels().map(|c| c.id);
+        let all: Vec<_> = all.chain(self.state.virtual_channels().map(|v| v.id)).collect();
+        self.crank_all(at, all, handled);
         self.session.poll_at = at;
     }
 
@@ -226,9 +260,7 @@ impl Node {
                 self.state.chain().head().is_some_and(|b| b.number >= head.number);
             due.extend(self.active.iter().copied());
         }
-        for channel in due {
-            self.crank(now, channel, &mut handled);
-        }
+        self.crank_all(now, due, &mut handled);
         self.end_recovery(now, &mut handled);
         handled
     }
@@ -263,9 +295,9 @@ impl Node {
 
     /// A session came up: what this peer has not acknowledged goes out at once.
     fn hurry(&mut self, now: Timestamp, peer: Address) {
-        let to_peer = |w: &&Wish| {
-            matches!(w.want, Want::Message(_))
-                && self.state.channel(w.channel).is_some_and(|c| c.peer == peer)
+        let to_peer = |w: &&Wish| match w.want {
+            Want::Message(key) => self.recipient(w.channel, key) == Some(peer),
+            Want::Deposit | Want::Tx(_) => false,
         };
         let silent = self.config.mutant("no-resend-after-restart");
         let wishes: Vec<Wish> = self.outbox.keys().filter(to_peer).cloned().collect();
@@ -275,10 +307,30 @@ impl Node {
         }
         let asked: Vec<ChannelId> = self.session.ask.keys().copied().collect();
         for id in asked {
-            if self.state.channel(id).is_some_and(|c| c.peer == peer) {
+            if self.witness_of(id) == Some(peer) {
                 self.session.ask.set(id, now);
             }
         }
+    }
+
+    /// Who is to hear a message.
+    fn recipient(&self, id: ChannelId, key: MessageKey) -> Option<Address> {
+        if let Some(channel) = self.state.channel(id) {
+            return Some(channel.peer);
+        }
+        let v = self.state.virtual_channel(id)?;
+        match key {
+            MessageKey::StateTo(_, index) => v.fixed.participants.get(usize::from(index)).copied(),
+            MessageKey::Voucher(_) => Some(v.payee()),
+            MessageKey::FinalRequest => Some(v.payer()),
+            MessageKey::State(_) | MessageKey::UpdateRequest(_) | MessageKey::CloseRequest => None,
+        }
+    }
+
+    /// Who can tell us what we may have forgotten of a channel.
+    pub(super) fn witness_of(&self, id: ChannelId) -> Option<Address> {
+        let direct = self.state.channel(id).map(|c| c.peer);
+        direct.or_else(|| self.state.virtual_channel(id).map(super::virtual_messages::other_end))
     }
 
     /// What the input asks for. Pure: reads the state and the session, changes neither.
@@ -323,8 +375,12 @@ impl Node {
         handled.answers.extend(decision.answers);
         // What nothing was recorded about waits as before: a flowchart reads the channel, the chain and the clock, and those are
         // looked at where blocks come in and where a timer is due. Looking at all for each input is quadratic in channels.
-        for channel in touched {
-            self.crank(now, channel, handled);
+        self.crank_all(now, touched, handled);
+        if let Some((channel, total, request)) = decision.payment {
+            let entry = self.session.unsealed.by_channel.entry(channel);
+            let (promised, requests) = entry.or_default();
+            *promised = total;
+            requests.push(request);
         }
     }
 
@@ -338,7 +394,12 @@ impl Node {
     }
 
     /// Applies one event and keeps the schedules in step.
-    fn record(&mut self, now: Timestamp, event: Event, handled: &mut Handled) -> Vec<ChannelId> {
+    pub(super) fn record(
+        &mut self,
+        now: Timestamp,
+        event: Event,
+        handled: &mut Handled,
+    ) -> Vec<ChannelId> {
         let before = self.state.recovery();
         handled.answers.extend(notice_of(&self.state, &event).map(Effect::Notify));
         if let Event::ObjectiveApproved { id, terms: Some(terms), .. } = &event {
@@ -346,6 +407,11 @@ impl Node {
             self.session.witnessed.insert(id.channel);
             let peer = terms.participants.iter().find(|p| **p != self.key.address());
             handled.answers.extend(peer.map(|p| Effect::Connect { peer: *p }));
+        }
+        if let Event::VirtualApproved { id, terms, .. } = &event {
+            self.session.witnessed.insert(id.channel);
+            let others = terms.participants.iter().filter(|p| **p != self.key.address());
+            handled.answers.extend(others.map(|p| Effect::Connect { peer: *p }));
         }
         let reverts = matches!(event, Event::BlocksReverted { .. });
         // Only a reorg freezes, and looking at every channel for every event adds up.
@@ -374,6 +440,9 @@ impl Node {
         for channel in self.state.channels().filter(|c| must_ask(c)) {
             self.session.ask.set(channel.id, now);
         }
+        for v in self.state.virtual_channels().filter(|v| must_ask_of(v)) {
+            self.session.ask.set(v.id, now);
+        }
     }
 
     /// New wishes are due at once.
@@ -385,20 +454,39 @@ impl Node {
         }
     }
 
-    /// Runs one channel's flowchart until it waits.
-    fn crank(&mut self, now: Timestamp, id: ChannelId, handled: &mut Handled) {
-        // Every waiting update may turn out to be one that nobody can afford.
-        let waiting = self.state.channel(id).map_or(0, |c| c.updates.len());
+    /// Runs the flowcharts of these channels until they wait, and those of every channel that is touched on the way.
+    pub(super) fn crank_all(
+        &mut self,
+        now: Timestamp,
+        touched: impl IntoIterator<Item = ChannelId>,
+        handled: &mut Handled,
+    ) {
+        let mut waiting: BTreeSet<ChannelId> = touched.into_iter().collect();
+        while let Some(id) = waiting.pop_first() {
+            waiting.extend(self.crank(now, id, handled));
+        }
+    }
+
+    /// Runs one channel's flowchart until it waits; returns the other channels that it touched.
+    fn crank(
+        &mut self,
+        now: Timestamp,
+        id: ChannelId,
+        handled: &mut Handled,
+    ) -> BTreeSet<ChannelId> {
+        // Every waiting update may turn out to be one that nobody can afford, and every guarantee one to reclaim.
+        let waiting =
+            self.state.channel(id).map_or(0, |c| c.updates.len() + c.guaranteed().count());
         let cranks_max = CRANKS_MAX.saturating_add(waiting);
+        let mut touched = BTreeSet::new();
         for _ in 0..cranks_max {
-            let Some(crank) = self.crank_once(now, id) else { return };
+            let Some(crank) = self.crank_once(now, id) else { return touched };
             match crank {
-                Crank::Emit(event) => {
-                    let _ = self.record(now, event, handled);
-                }
+                Crank::Emit(event) => touched.extend(self.record(now, event, handled)),
                 Crank::Wait(waiting) => {
                     self.set_timer(now, id, waiting);
-                    return;
+                    touched.remove(&id);
+                    return touched;
                 }
             }
         }
@@ -407,7 +495,10 @@ impl Node {
 
     /// One turn of the flowchart, changing nothing.
     pub fn crank_once(&self, now: Timestamp, id: ChannelId) -> Option<Crank> {
-        let channel = self.state.channel(id)?;
+        let Some(channel) = self.state.channel(id) else {
+            let channel = self.state.virtual_channel(id)?;
+            return Some(objective::virtuals::crank(&self.virtual_context(now, channel)));
+        };
         let cx = Context {
             channel,
             objectives: self.state.objectives(),
@@ -420,8 +511,33 @@ impl Node {
             may_sign: self.may_sign(channel),
             started: self.session.started,
             recovering: self.state.recovery().is_some(),
+            virtuals: self.state.virtuals(),
         };
         Some(objective::crank(&cx))
+    }
+
+    fn virtual_context<'a>(
+        &'a self,
+        now: Timestamp,
+        channel: &'a VirtualChannel,
+    ) -> VirtualContext<'a> {
+        // Only the payer can contradict itself: by vouchers, and by what it says that they came to.
+        let knows = !channel.is_payer() || self.session.witnessed.contains(&channel.id);
+        VirtualContext {
+            channel,
+            objectives: self.state.objectives(),
+            channels: self.state.channel_map(),
+            virtuals: self.state.virtuals(),
+            head: self.state.chain().at_head(channel.id),
+            confirmed: self.state.chain().confirmed(channel.id),
+            chain_now: self.state.chain().now(),
+            now,
+            started: self.session.started,
+            key: &self.key,
+            config: &self.config,
+            may_sign: self.state.recovery().is_none() && knows,
+            recovering: self.state.recovery().is_some(),
+        }
     }
 
     /// A node that may have forgotten its own signature signs nothing new.
@@ -431,31 +547,24 @@ impl Node {
     }
 
     fn set_timer(&mut self, now: Timestamp, id: ChannelId, waiting: WaitingFor) {
-        let Some(channel) = self.state.channel(id) else { return };
-        let live = self.state.sources(id).is_some_and(|s| {
-            [s.fund, s.defund, s.dispute].into_iter().flatten().any(objective::Objective::is_live)
-        });
-        let on_chain = self.state.chain().at_head(id);
-        let watched = on_chain.concluded && !on_chain.held.is_zero()
-            || matches!(on_chain.status, OnChainStatus::Challenged(_))
-            || is_unread(on_chain, channel);
+        let Some((live, watched, progress_at)) = self.attention(id) else { return };
         if live || watched {
             self.active.insert(id);
         } else {
             self.active.remove(&id);
         }
         let at = match waiting {
-            WaitingFor::Withdraw => {
-                Some(channel.progress_at.after_ms(self.config.conclude_after_ms))
-            }
+            WaitingFor::Withdraw => Some(progress_at.after_ms(self.config.conclude_after_ms)),
             WaitingFor::Witness
             | WaitingFor::CompletePrefund
             | WaitingFor::MyTurnToFund
             | WaitingFor::CompleteFunding
             | WaitingFor::CompletePostfund
             | WaitingFor::Finalization
+            | WaitingFor::Guarantees
+            | WaitingFor::Release
             | WaitingFor::Holdings => {
-                let since = channel.progress_at.max(self.session.started);
+                let since = progress_at.max(self.session.started);
                 Some(since.after_ms(self.config.silence_ms))
             }
             WaitingFor::ChallengeMined | WaitingFor::ChallengeEnd | WaitingFor::Nothing => None,
@@ -467,18 +576,39 @@ impl Node {
         }
     }
 
+    /// Whether a channel has a live objective, whether the chain does something with it, and when something last moved.
+    fn attention(&self, id: ChannelId) -> Option<(bool, bool, Timestamp)> {
+        let is_live = |kind| {
+            let objective = self.state.objectives().get(&ObjectiveId { channel: id, kind });
+            objective.is_some_and(objective::Objective::is_live)
+        };
+        let on_chain = self.state.chain().at_head(id);
+        let challenged = matches!(on_chain.status, OnChainStatus::Challenged(_));
+        if let Some(v) = self.state.virtual_channel(id) {
+            let kinds =
+                [ObjectiveKind::VirtualFund, ObjectiveKind::VirtualDefund, ObjectiveKind::Dispute];
+            let watched = challenged && v.phase != Phase::Finished;
+            return Some((kinds.into_iter().any(is_live), watched, v.progress_at));
+        }
+        let channel = self.state.channel(id)?;
+        let kinds =
+            [ObjectiveKind::DirectFund, ObjectiveKind::DirectDefund, ObjectiveKind::Dispute];
+        let watched = on_chain.concluded && !on_chain.held.is_zero()
+            || challenged
+            || is_unread(on_chain, channel);
+        Some((kinds.into_iter().any(is_live), watched, channel.progress_at))
+    }
+
     fn end_recovery(&mut self, now: Timestamp, handled: &mut Handled) {
         let waiting = |c: &Channel| c.unwitnessed && c.phase < Phase::Disputed;
         if self.state.recovery().is_some()
             && self.session.caught_up
             && !self.state.channels().any(waiting)
+            && !self.state.virtual_channels().any(|v| v.unwitnessed)
         {
-            let _ = self.record(now, Event::RecoveryEnded, handled);
-            let ids: Vec<ChannelId> = self.state.channels().map(|c| c.id).collect();
-            for id in ids {
-                self.session.witnessed.insert(id);
-                self.crank(now, id, handled);
-            }
+            let touched = self.record(now, Event::RecoveryEnded, handled);
+            self.session.witnessed.extend(touched.iter().copied());
+            self.crank_all(now, touched, handled);
         }
     }
 }

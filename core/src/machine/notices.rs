@@ -14,13 +14,17 @@ pub(super) fn notice_of(state: &NodeState, event: &Event) -> Option<Notice> {
         Event::StateSigned { state: signed, .. }
         | Event::StateReceived { state: signed, .. }
         | Event::StatePublished { state: signed } => {
-            let channel = state.channel(signed.channel())?;
-            let other = channel.pending.get(&signed.turn())?;
+            let (id, turn) = (signed.channel(), signed.turn());
+            let (other, participants) = match state.channel(id) {
+                Some(c) => (c.pending.get(&turn)?, c.fixed.participants.len()),
+                None => {
+                    let v = state.virtual_channel(id)?;
+                    (v.states.get(&turn).filter(|s| !s.is_unanimous())?, v.fixed.participants.len())
+                }
+            };
             let all =
                 other.sigs().keys().chain(signed.sigs().keys()).collect::<BTreeSet<_>>().len();
-            let turn = signed.turn();
-            (all == channel.fixed.participants.len())
-                .then_some(Notice::Supported { channel: channel.id, turn })
+            (all == participants).then_some(Notice::Supported { channel: id, turn })
         }
         Event::TxWanted { channel, tx: WantedTx::Checkpoint { turn } } => {
             Some(Notice::StaleChallenge { channel: *channel, turn: *turn })
@@ -29,6 +33,11 @@ pub(super) fn notice_of(state: &NodeState, event: &Event) -> Option<Notice> {
             let known = state.channel(*channel)?;
             let ours = known.updates.front().is_some_and(|u| u.payer == known.me);
             ours.then_some(Notice::UpdateDropped { channel: *channel, id: id.0 })
+        }
+        Event::VoucherReceived { voucher } => {
+            let before = state.virtual_channel(voucher.channel)?.paid();
+            let (total, delta) = (voucher.amount, voucher.amount.saturating_sub(before));
+            Some(Notice::PaymentReceived { channel: voucher.channel, total, delta })
         }
         Event::RecoveryEntered { .. } => Some(Notice::RecoveryEntered),
         Event::RecoveryEnded => Some(Notice::RecoveryEnded),
@@ -40,6 +49,10 @@ pub(super) fn notice_of(state: &NodeState, event: &Event) -> Option<Notice> {
         | Event::BlocksReverted { .. }
         | Event::MessageAcked { .. }
         | Event::UpdateWanted { .. }
+        | Event::PaymentAppPinned { .. }
+        | Event::VirtualApproved { .. }
+        | Event::LedgerNamed { .. }
+        | Event::VoucherSigned { .. }
         | Event::ChannelWitnessed { .. } => None,
     }
 }

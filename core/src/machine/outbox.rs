@@ -8,10 +8,11 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::chain_view::{OnChain, OnChainStatus};
-use crate::channel::{Channel, Phase, balance_in};
+use crate::channel::{Channel, Phase, balance_in, holds_guarantee, slot_in};
 use crate::event::{MessageKey, Origin, WantedTx};
-use crate::nitro::{Call, Claim, SignedState};
-use crate::objective::{Objective, dispute};
+use crate::nitro::adjudicator::ReclaimArgs;
+use crate::nitro::{Call, Claim, Outcome, SignedState};
+use crate::objective::{Objective, Virtuals, dispute};
 use crate::types::{ChannelId, TurnNum};
 use crate::wire::{StateClaim, Wire};
 
@@ -47,6 +48,8 @@ pub struct Sources<'a> {
     pub defund: Option<&'a Objective>,
     /// Its objectives.
     pub dispute: Option<&'a Objective>,
+    /// The virtual channels that it may guarantee.
+    pub virtuals: Virtuals<'a>,
 }
 
 /// All wishes of one channel, in order; `sent` are its [`messages`].
@@ -122,9 +125,16 @@ fn tx_is_live(of: &Sources<'_>, tx: &WantedTx) -> bool {
         WantedTx::TransferMine => {
             let over = matches!(status, OnChainStatus::Challenged(_) | OnChainStatus::Concluded(_));
             let given_up = of.dispute.is_some_and(|o| !o.is_live());
-            let paid = dispute::mine_is_paid(of.head, of.channel);
+            let paid = dispute::mine_is_paid(of.head, of.channel, &of.virtuals);
             over && !given_up && !of.head.held.is_zero() && !paid
         }
+        WantedTx::Reclaim { target } => {
+            let over = matches!(status, OnChainStatus::Challenged(_) | OnChainStatus::Concluded(_));
+            let outcomes = || dispute::outcomes_now(of.head, of.channel, &of.virtuals);
+            over && outcomes().iter().any(|o| holds_guarantee(o, *target))
+        }
+        // Of a virtual channel.
+        WantedTx::Redeem { .. } => false,
     }
 }
 
@@ -142,11 +152,35 @@ pub fn message(channel: &Channel, key: MessageKey) -> Option<Wire> {
             Some(Wire::UpdateRequest { channel: channel.id, id, amount: update.amount })
         }
         MessageKey::CloseRequest => Some(Wire::CloseRequest { channel: channel.id }),
+        // Of a virtual channel.
+        MessageKey::StateTo(..) | MessageKey::FinalRequest | MessageKey::Voucher(_) => None,
     }
 }
 
-/// The call that fulfils a wish.
-pub fn call(channel: &Channel, head: &OnChain, want: &Want) -> Option<Call> {
+/// A ledger channel's state as it is sent again: with what its new guarantees rest on, in case that the peer lacks a third party's
+/// signature. What we hold of it is unanimous, or we would not have proposed it.
+pub fn proposal(of: &Sources<'_>, turn: TurnNum) -> Option<Wire> {
+    let Some(Wire::State(claim_)) = message(of.channel, MessageKey::State(turn)) else {
+        return None;
+    };
+    let expect = of.virtuals.expectations(of.channel);
+    let rests_on = expect.keys().filter_map(|id| {
+        let v = of.virtuals.all.get(id)?;
+        let holds = holds_guarantee(&claim_.state.outcome, *id);
+        let changes = holds != of.channel.guarantees(*id);
+        let turn = if holds { TurnNum::PREFUND } else { TurnNum::VIRTUAL_FINAL };
+        changes.then(|| v.unanimous(turn).map(claim)).flatten()
+    });
+    let evidence: Vec<StateClaim> = rests_on.take(EVIDENCE_MAX).collect();
+    (!evidence.is_empty()).then_some(Wire::Proposal { claim: claim_, evidence })
+}
+
+/// Virtual channels whose states go with one proposal; a message has a limit, and who lacks more asks again.
+pub const EVIDENCE_MAX: usize = 8;
+
+/// The call that fulfils a wish, at the given attempt: where the chain can be read in several ways, each is tried in turn.
+pub fn call(of: &Sources<'_>, want: &Want, attempt: u32) -> Option<Call> {
+    let (channel, head) = (of.channel, of.head);
     let supported = || channel.supported.as_ref().map(Claim::from);
     let tx = match want {
         Want::Message(_) => return None,
@@ -175,29 +209,61 @@ pub fn call(channel: &Channel, head: &OnChain, want: &Want) -> Option<Call> {
             Some(Call::Conclude { candidate: supported()? })
         }
         WantedTx::Conclude => Some(Call::ConcludeAndTransferAllAssets { candidate: supported()? }),
-        WantedTx::TransferAll | WantedTx::TransferMine => transfer(channel, head, tx),
+        WantedTx::TransferAll | WantedTx::TransferMine => transfer(of, head, tx),
+        WantedTx::Reclaim { target } => reclaim(of, *target, attempt),
+        WantedTx::Redeem { .. } => None,
     }
 }
 
-fn transfer(channel: &Channel, head: &OnChain, tx: &WantedTx) -> Option<Call> {
-    let finalized = dispute::finalized_outcome(head, channel)?;
+fn transfer(of: &Sources<'_>, head: &OnChain, tx: &WantedTx) -> Option<Call> {
+    let channel = of.channel;
     // Where the payouts can be read in several ways, the one that leaves us something: if it is the other, nothing is lost.
-    let mut left = head.outcomes_left(&finalized);
+    let mut left = dispute::outcomes_now(head, channel, &of.virtuals);
     let ours = left.iter().position(|o| !balance_in(o, channel.my_index()).is_zero());
+    if left.is_empty() {
+        return None;
+    }
     let outcome = left.swap_remove(ours.unwrap_or(0));
-    let state_hash = match &head.status {
-        OnChainStatus::Challenged(c) => c.state_hash,
-        OnChainStatus::Untouched | OnChainStatus::Recorded(_) | OnChainStatus::Concluded(_) => {
-            Default::default()
-        }
-    };
-    let id = channel.id;
+    let (id, state_hash) = (channel.id, finalized_hash(head));
     Some(if *tx == WantedTx::TransferMine {
-        let indices = alloc::vec![u64::from(channel.me)];
+        let slot = slot_in(&outcome, channel.my_index())?;
+        let indices = alloc::vec![u64::try_from(slot).ok()?];
         Call::Transfer { asset_index: 0, channel: id, outcome, state_hash, indices }
     } else {
         Call::TransferAllAssets { channel: id, outcome, state_hash }
     })
+}
+
+fn reclaim(of: &Sources<'_>, target: ChannelId, attempt: u32) -> Option<Call> {
+    let holds = |o: &Outcome| holds_guarantee(o, target);
+    let mut outcomes = dispute::outcomes_now(of.head, of.channel, &of.virtuals);
+    outcomes.retain(holds);
+    let reading = usize::try_from(attempt).ok()?.checked_rem(outcomes.len())?;
+    let source_outcome = outcomes.swap_remove(reading);
+    let exit = source_outcome.first()?;
+    let index = exit.allocations.iter().position(|a| a.destination.0 == target.0)?;
+    let (target_outcome, target_state_hash) =
+        of.virtuals.targets(&source_outcome).remove(&target)?;
+    Some(Call::Reclaim(ReclaimArgs {
+        source_channel: of.channel.id,
+        source_state_hash: finalized_hash(of.head),
+        source_asset_index: 0,
+        index_of_target_in_source: u64::try_from(index).ok()?,
+        source_outcome,
+        target_state_hash,
+        target_outcome,
+        target_asset_index: 0,
+    }))
+}
+
+/// The hash that the contract keeps with a finalized outcome; zero after `conclude`.
+fn finalized_hash(head: &OnChain) -> alloy_primitives::B256 {
+    match &head.status {
+        OnChainStatus::Challenged(c) => c.state_hash,
+        OnChainStatus::Untouched | OnChainStatus::Recorded(_) | OnChainStatus::Concluded(_) => {
+            Default::default()
+        }
+    }
 }
 
 /// A state that we still hold.

@@ -4,10 +4,12 @@ use alloc::vec::Vec;
 
 use super::node::Node;
 use super::outbox::{self, Want, Wish};
+use super::virtual_outbox;
 use crate::channel::{Channel, Phase};
 use crate::effect::Effect;
-use crate::event::WantedTx;
+use crate::event::{MessageKey, WantedTx};
 use crate::types::{BlockNum, ChannelId, Lsn, Timestamp};
+use crate::virtual_channel::VirtualChannel;
 use crate::wire::Wire;
 
 impl Node {
@@ -36,11 +38,15 @@ impl Node {
         let attempts = self.attempts.entry(wish.clone()).or_default();
         let is_message = matches!(wish.want, Want::Message(_));
         let base = if is_message { self.config.resend_ms } else { self.config.tx_resend_ms };
-        let channel = self.state.channel(wish.channel)?;
+        let attempt = *attempts;
+        let fixed = match self.state.channel(wish.channel) {
+            Some(channel) => &channel.fixed,
+            None => &self.state.virtual_channel(wish.channel)?.fixed,
+        };
         let pause = match &wish.want {
             // An answer has the length of the challenge, whoever chose it: eight attempts must fit into it.
-            Want::Tx(WantedTx::Checkpoint { .. }) => {
-                base.min(u64::from(channel.fixed.challenge_duration).saturating_mul(1_000) / 8)
+            Want::Tx(WantedTx::Checkpoint { .. } | WantedTx::Redeem { .. }) => {
+                base.min(u64::from(fixed.challenge_duration).saturating_mul(1_000) / 8)
             }
             Want::Message(_) | Want::Deposit | Want::Tx(_) => base
                 .saturating_mul(1 << (*attempts).min(16))
@@ -48,28 +54,48 @@ impl Node {
         };
         *attempts = attempts.saturating_add(1);
         self.outbox.set(wish.clone(), now.after_ms(pause.max(1)));
+        if let Some(v) = self.state.virtual_channel(wish.channel) {
+            return match &wish.want {
+                Want::Message(key) => {
+                    let (peer, wire) = virtual_outbox::message(v, *key)?;
+                    Some(Effect::Send { peer, bytes: wire.encode() })
+                }
+                Want::Tx(tx) => virtual_outbox::call(v, tx).map(|call| Effect::Submit { call }),
+                Want::Deposit => None,
+            };
+        }
+        let sources = self.state.sources(wish.channel)?;
+        let peer = sources.channel.peer;
         match &wish.want {
+            // Said again it says what it rests on: perhaps that is why there was no answer.
+            Want::Message(MessageKey::State(turn)) if attempt > 0 => {
+                let wire = outbox::proposal(&sources, *turn);
+                let wire =
+                    wire.or_else(|| outbox::message(sources.channel, MessageKey::State(*turn)));
+                Some(Effect::Send { peer, bytes: wire?.encode() })
+            }
             Want::Message(key) => {
-                let bytes = outbox::message(channel, *key)?.encode();
-                Some(Effect::Send { peer: channel.peer, bytes })
+                let bytes = outbox::message(sources.channel, *key)?.encode();
+                Some(Effect::Send { peer, bytes })
             }
             // The channel may be over, and we may have forgotten it: money sent there is lost.
             Want::Deposit if self.state.recovery().is_some() => None,
             Want::Deposit | Want::Tx(_) => {
-                let head = self.state.chain().at_head(wish.channel);
-                outbox::call(channel, head, &wish.want).map(|call| Effect::Submit { call })
+                outbox::call(&sources, &wish.want, attempt).map(|call| Effect::Submit { call })
             }
         }
     }
 
     fn ask(&mut self, now: Timestamp, id: ChannelId) -> Option<Effect> {
-        let channel = self.state.channel(id).filter(|c| must_ask(c))?;
+        let direct = self.state.channel(id).is_some_and(must_ask);
+        let of_virtual = self.state.virtual_channel(id).is_some_and(must_ask_of);
+        let peer = self.witness_of(id).filter(|_| direct || of_virtual)?;
         if self.session.witnessed.contains(&id) {
             return None;
         }
         self.session.ask.set(id, now.after_ms(self.config.resend_ms.saturating_mul(2)));
         let bytes = Wire::ResumeRequest { channel: id }.encode();
-        Some(Effect::Send { peer: channel.peer, bytes })
+        Some(Effect::Send { peer, bytes })
     }
 
     /// When the node wants to be called without an input.
@@ -90,4 +116,9 @@ impl Node {
 /// Whether the peer must be asked what it knows before we sign there again.
 pub(super) fn must_ask(channel: &Channel) -> bool {
     channel.phase < Phase::Disputed && channel.signed.is_some()
+}
+
+/// Whether the other end must be asked: the payer may have forgotten vouchers that it signed, the payee some that it took.
+pub(super) fn must_ask_of(channel: &VirtualChannel) -> bool {
+    channel.phase < Phase::Disputed && (channel.is_payer() || channel.is_payee())
 }

@@ -1,6 +1,6 @@
 //! The state: a fold over the log, and nothing else.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -8,11 +8,16 @@ use serde::{Deserialize, Serialize};
 use crate::chain_view::ChainView;
 use crate::channel::{Channel, Deposit, Phase};
 use crate::event::{
-    Event, ObjectiveId, ObjectiveKind, Origin, Pins, RecoveryReason, Terms, Update, WantedTx,
+    Event, ObjectiveId, ObjectiveKind, Origin, Pins, RecoveryReason, Terms, Update, VirtualTerms,
+    WantedTx,
 };
 use crate::machine::outbox::{self, Sources, Want, Wish};
-use crate::objective::{Objective, Status};
-use crate::types::{ChannelId, Lsn, Timestamp};
+use crate::machine::virtual_outbox::{self, VirtualSources};
+use crate::nitro::SignedState;
+use crate::nitro::voucher::Voucher;
+use crate::objective::{Objective, Status, Virtuals};
+use crate::types::{Address, ChannelId, Lsn, Timestamp};
+use crate::virtual_channel::VirtualChannel;
 
 /// Everything that a node knows. Holds no key and reads no clock; equal logs give equal states.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +31,10 @@ pub struct NodeState {
     /// Index of [`outbox::wishes`] over all channels, with the position of the event that gave rise to each.
     wishes: BTreeMap<Wish, Lsn>,
     live_objectives: u64,
+    payment_app: Option<Address>,
+    virtuals: BTreeMap<ChannelId, VirtualChannel>,
+    /// Index: the unfinished virtual channels over each ledger channel.
+    over: BTreeMap<ChannelId, BTreeSet<ChannelId>>,
 }
 
 impl NodeState {
@@ -47,6 +56,31 @@ impl NodeState {
     /// All channels, finished ones included.
     pub fn channels(&self) -> impl Iterator<Item = &Channel> {
         self.channels.values()
+    }
+
+    /// The application that judges virtual channels, once one is pinned.
+    pub fn payment_app(&self) -> Option<Address> {
+        self.payment_app
+    }
+
+    /// The direct channels by id.
+    pub fn channel_map(&self) -> &BTreeMap<ChannelId, Channel> {
+        &self.channels
+    }
+
+    /// A virtual channel.
+    pub fn virtual_channel(&self, id: ChannelId) -> Option<&VirtualChannel> {
+        self.virtuals.get(&id)
+    }
+
+    /// All virtual channels, finished ones included.
+    pub fn virtual_channels(&self) -> impl Iterator<Item = &VirtualChannel> {
+        self.virtuals.values()
+    }
+
+    /// All virtual channels, and what lies over which ledger channel.
+    pub fn virtuals(&self) -> Virtuals<'_> {
+        Virtuals { all: &self.virtuals, over: &self.over, chain: &self.chain }
     }
 
     /// All objectives.
@@ -98,11 +132,35 @@ impl NodeState {
     /// `at` stands in the header of the event's batch. Returns the channels to look at again.
     pub fn apply(&mut self, at: Timestamp, event: Event) -> Vec<ChannelId> {
         self.lsn = self.lsn.advance(1);
-        let touched = self.fold(at, event);
+        // Vouchers and acknowledgements are the many, and concern nobody else.
+        let concerns_neighbours = !matches!(
+            event,
+            Event::VoucherSigned { .. }
+                | Event::VoucherReceived { .. }
+                | Event::MessageAcked { .. }
+        );
+        let mut touched = self.fold(at, event);
+        if concerns_neighbours {
+            self.add_neighbours(&mut touched);
+        }
         for channel in &touched {
             self.reindex(*channel);
         }
         touched
+    }
+
+    /// What a ledger channel may hold depends on its virtual channels, and the other way round.
+    fn add_neighbours(&self, touched: &mut Vec<ChannelId>) {
+        let mut more = BTreeSet::new();
+        for id in touched.iter() {
+            if let Some(v) = self.virtuals.get(id) {
+                more.extend(v.ledgers());
+            } else if let Some(channel) = self.channels.get(id) {
+                more.extend(self.over.get(id).into_iter().flatten());
+                more.extend(channel.guaranteed());
+            }
+        }
+        touched.extend(more.into_iter().filter(|id| !touched.contains(id)).collect::<Vec<_>>());
     }
 
     fn fold(&mut self, at: Timestamp, event: Event) -> Vec<ChannelId> {
@@ -116,6 +174,13 @@ impl NodeState {
             Event::ObjectiveApproved { id, origin, terms } => self.approve(at, id, origin, terms),
             Event::ObjectiveRejected { id, reason } => self.end(id, Status::Rejected(reason)),
             Event::ObjectiveCompleted { id } => self.end(id, Status::Completed),
+            Event::StateSigned { state, .. }
+            | Event::StateReceived { state, .. }
+            | Event::StatePublished { state }
+                if self.virtuals.contains_key(&state.channel()) =>
+            {
+                self.merge_virtual(at, state);
+            }
             Event::StateSigned { state, update } => {
                 if let Some(channel) = self.channels.get_mut(&state.channel()) {
                     channel.carry_out(update);
@@ -156,6 +221,8 @@ impl NodeState {
             Event::MessageAcked { channel, what } => {
                 if let Some(channel) = self.channels.get_mut(&channel) {
                     channel.acked.insert(what);
+                } else if let Some(v) = self.virtuals.get_mut(&channel) {
+                    v.acked.insert(what);
                 }
             }
             Event::UpdateWanted { channel, update } => self.queue_update(channel, update),
@@ -171,26 +238,84 @@ impl NodeState {
                 for channel in self.channels.values_mut() {
                     channel.unwitnessed = channel.phase < Phase::Disputed;
                 }
-                return self.channels.keys().copied().collect();
+                for v in self.virtuals.values_mut() {
+                    v.unwitnessed = v.phase < Phase::Disputed && (v.is_payer() || v.is_payee());
+                }
+                return self.channels.keys().chain(self.virtuals.keys()).copied().collect();
             }
             Event::ChannelWitnessed { channel } => {
                 if let Some(channel) = self.channels.get_mut(&channel) {
                     channel.unwitnessed = false;
+                } else if let Some(v) = self.virtuals.get_mut(&channel) {
+                    v.unwitnessed = false;
                 }
             }
             Event::RecoveryEnded => {
                 self.recovery = None;
-                return self.channels.keys().copied().collect();
+                return self.channels.keys().chain(self.virtuals.keys()).copied().collect();
+            }
+            Event::PaymentAppPinned { app } => {
+                assert!(self.payment_app.is_none(), "the payment application is pinned once");
+                self.payment_app = Some(app);
+            }
+            Event::VirtualApproved { id, origin, terms, right } => {
+                self.approve_virtual(at, id, origin, &terms, right);
+            }
+            Event::LedgerNamed { channel, ledger } => {
+                if let Some(v) = self.virtuals.get_mut(&channel) {
+                    v.left = Some(ledger);
+                    v.progress_at = at;
+                    self.over.entry(ledger).or_default().insert(channel);
+                }
+            }
+            Event::VoucherSigned { voucher } | Event::VoucherReceived { voucher } => {
+                self.take_voucher(at, voucher);
             }
         }
         about.into_iter().collect()
     }
 
-    fn approve(&mut self, at: Timestamp, id: ObjectiveId, origin: Origin, terms: Option<Terms>) {
+    fn merge_virtual(&mut self, at: Timestamp, state: SignedState) {
+        if let Some(v) = self.virtuals.get_mut(&state.channel()) {
+            v.merge(state);
+            v.progress_at = at;
+        }
+    }
+
+    fn take_voucher(&mut self, at: Timestamp, voucher: Voucher) {
+        if let Some(v) = self.virtuals.get_mut(&voucher.channel) {
+            v.voucher = Some(voucher);
+            v.progress_at = at;
+        }
+    }
+
+    fn begin(&mut self, at: Timestamp, id: ObjectiveId, origin: Origin) {
         let known =
             self.objectives.insert(id, Objective { origin, status: Status::Approved, since: at });
         assert!(known.is_none(), "{id} was approved twice");
         self.live_objectives += 1;
+    }
+
+    fn approve_virtual(
+        &mut self,
+        at: Timestamp,
+        id: ObjectiveId,
+        origin: Origin,
+        terms: &VirtualTerms,
+        right: Option<ChannelId>,
+    ) {
+        self.begin(at, id, origin);
+        let (Some(pins), Some(app)) = (self.pins, self.payment_app) else { return };
+        let v = VirtualChannel::new(id.channel, terms, app, pins.me, right, at);
+        self.virtuals.extend(v.map(|v| (id.channel, v)));
+        self.chain.watch(id.channel, terms.asset);
+        if let Some(right) = right {
+            self.over.entry(right).or_default().insert(id.channel);
+        }
+    }
+
+    fn approve(&mut self, at: Timestamp, id: ObjectiveId, origin: Origin, terms: Option<Terms>) {
+        self.begin(at, id, origin);
         if let (Some(terms), Some(pins)) = (terms, self.pins) {
             let channel = Channel::new(id.channel, &terms, pins.consensus_app, pins.me, at);
             self.channels.extend(channel.map(|c| (id.channel, c)));
@@ -199,12 +324,30 @@ impl NodeState {
         if let Some(channel) = self.channels.get_mut(&id.channel) {
             channel.progress_at = at;
             match id.kind {
-                ObjectiveKind::DirectFund => {}
+                ObjectiveKind::DirectFund
+                | ObjectiveKind::VirtualFund
+                | ObjectiveKind::VirtualDefund => {}
                 ObjectiveKind::DirectDefund => channel.phase = Phase::Closing,
                 ObjectiveKind::Dispute => {
                     channel.phase = Phase::Disputed;
                     channel.unwitnessed = false;
                 }
+            }
+        }
+        if let Some(v) = self.virtuals.get_mut(&id.channel) {
+            v.progress_at = at;
+            match id.kind {
+                ObjectiveKind::VirtualDefund => v.phase = Phase::Closing,
+                ObjectiveKind::Dispute => {
+                    v.phase = Phase::Disputed;
+                    v.unwitnessed = false;
+                }
+                ObjectiveKind::DirectFund
+                | ObjectiveKind::DirectDefund
+                | ObjectiveKind::VirtualFund => {}
+            }
+            for ledger in v.ledgers() {
+                self.over.entry(ledger).or_default().insert(id.channel);
             }
         }
     }
@@ -215,6 +358,30 @@ impl NodeState {
             assert!(objective.is_live(), "{id} ended twice");
             objective.status = status;
             self.live_objectives -= 1;
+        }
+        if let Some(v) = self.virtuals.get_mut(&id.channel) {
+            match (id.kind, completed) {
+                (ObjectiveKind::VirtualFund, true) => v.phase = Phase::Open,
+                (ObjectiveKind::VirtualFund, false) if v.phase != Phase::Opening => {}
+                // A dispute goes on where an agreement ended.
+                (ObjectiveKind::VirtualDefund, false) if v.phase != Phase::Closing => {}
+                (
+                    ObjectiveKind::VirtualFund
+                    | ObjectiveKind::VirtualDefund
+                    | ObjectiveKind::Dispute
+                    | ObjectiveKind::DirectFund
+                    | ObjectiveKind::DirectDefund,
+                    _,
+                ) => {
+                    v.phase = Phase::Finished;
+                    v.unwitnessed = false;
+                    for ledger in v.ledgers() {
+                        if let Some(over) = self.over.get_mut(&ledger) {
+                            over.remove(&id.channel);
+                        }
+                    }
+                }
+            }
         }
         if let Some(channel) = self.channels.get_mut(&id.channel) {
             match (id.kind, completed) {
@@ -232,17 +399,23 @@ impl NodeState {
                     | ObjectiveKind::DirectDefund
                     | ObjectiveKind::Dispute,
                     false,
-                ) => {}
+                )
+                | (ObjectiveKind::VirtualFund | ObjectiveKind::VirtualDefund, _) => {}
             }
         }
     }
 
     fn want(&mut self, channel: ChannelId, tx: WantedTx) {
-        if let Some(channel) = self.channels.get_mut(&channel) {
-            let same_kind =
-                |t: &WantedTx| core::mem::discriminant(t) == core::mem::discriminant(&tx);
-            channel.txs.retain(|t| !same_kind(t));
-            channel.txs.push(tx);
+        let direct = self.channels.get_mut(&channel).map(|c| &mut c.txs);
+        let of_virtual = self.virtuals.get_mut(&channel).map(|v| &mut v.txs);
+        if let Some(txs) = direct.or(of_virtual) {
+            // Each guarantee is reclaimed by a transaction of its own.
+            let same_kind = |t: &WantedTx| {
+                core::mem::discriminant(t) == core::mem::discriminant(&tx)
+                    && !matches!(tx, WantedTx::Reclaim { .. })
+            };
+            txs.retain(|t| !same_kind(t) && *t != tx);
+            txs.push(tx);
         }
     }
 
@@ -265,6 +438,11 @@ impl NodeState {
                 }
                 // What a deep reorg took back is on chain again, and confirmed.
                 channel.frozen &= confirmed.held < channel.total();
+            } else if let Some(v) = self.virtuals.get_mut(id) {
+                let reached = [v.milestone(head), v.milestone(confirmed)];
+                if core::mem::replace(&mut v.reached, reached) != reached {
+                    v.progress_at = at;
+                }
             }
         }
         changed
@@ -279,24 +457,46 @@ impl NodeState {
             fund: objective(ObjectiveKind::DirectFund),
             defund: objective(ObjectiveKind::DirectDefund),
             dispute: objective(ObjectiveKind::Dispute),
+            virtuals: self.virtuals(),
         })
     }
 
+    /// Everything that a virtual channel's wishes follow from.
+    pub fn virtual_sources(&self, id: ChannelId) -> Option<VirtualSources<'_>> {
+        let dispute = ObjectiveId { channel: id, kind: ObjectiveKind::Dispute };
+        Some(VirtualSources {
+            channel: self.virtuals.get(&id)?,
+            head: self.chain.at_head(id),
+            dispute: self.objectives.get(&dispute),
+        })
+    }
+
+    /// What should be said on a channel's behalf, acknowledged or not, and all its wishes; in order.
+    fn derived(&self, id: ChannelId) -> Option<(Vec<crate::event::MessageKey>, Vec<Want>)> {
+        if let Some(sources) = self.sources(id) {
+            let sent = outbox::messages(&sources);
+            let wants = outbox::wishes(&sources, &sent);
+            return Some((sent, wants));
+        }
+        let sources = self.virtual_sources(id)?;
+        let sent = virtual_outbox::messages(&sources);
+        let wants = virtual_outbox::wishes(&sources, &sent);
+        Some((sent, wants))
+    }
+
     fn reindex(&mut self, id: ChannelId) {
-        let Some(sources) = self.sources(id) else { return };
-        let mut sent = outbox::messages(&sources);
-        let mut wants = outbox::wishes(&sources, &sent);
+        let Some((mut sent, mut wants)) = self.derived(id) else { return };
         // Nearly always in order already; so one pass tells whether anything changed, which nearly never it did.
         wants.sort_unstable();
         if !self.wishes_of(id).map(|(wish, _)| &wish.want).eq(&wants) {
             self.replace_wishes(id, wants);
         }
         // What is not sent any more needs no acknowledgement on record.
-        if let Some(channel) = self.channels.get_mut(&id)
-            && !channel.acked.is_empty()
-        {
+        let direct = self.channels.get_mut(&id).map(|c| &mut c.acked);
+        let of_virtual = self.virtuals.get_mut(&id).map(|v| &mut v.acked);
+        if let Some(acked) = direct.or(of_virtual).filter(|acked| !acked.is_empty()) {
             sent.sort_unstable();
-            channel.acked.retain(|key| sent.binary_search(key).is_ok());
+            acked.retain(|key| sent.binary_search(key).is_ok());
         }
     }
 
@@ -319,13 +519,9 @@ impl NodeState {
 
     /// Whether the index holds exactly what a recomputation from the rest of the state yields. For tests and the simulator.
     pub fn wishes_are_consistent(&self) -> bool {
-        let recomputed = self.channels.keys().flat_map(|id| {
-            let sources = self.sources(*id);
-            sources
-                .map(|s| outbox::wishes(&s, &outbox::messages(&s)))
-                .unwrap_or_default()
-                .into_iter()
-                .map(move |want| Wish { channel: *id, want })
+        let recomputed = self.channels.keys().chain(self.virtuals.keys()).flat_map(|id| {
+            let wants = self.derived(*id).map(|(_, wants)| wants).unwrap_or_default();
+            wants.into_iter().map(move |want| Wish { channel: *id, want })
         });
         let mut recomputed: Vec<Wish> = recomputed.collect();
         recomputed.sort();

@@ -19,7 +19,7 @@ use crate::types::{Address, Amount, ChannelId};
 ///
 /// # Danger
 /// The payee's money is the largest voucher *on its disk*. Losing one after it was acknowledged is losing that payment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Voucher {
     /// The virtual channel.
     pub channel: ChannelId,

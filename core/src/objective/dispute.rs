@@ -9,13 +9,14 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Context, Crank, WaitingFor};
+use super::{Context, Crank, Targets, Virtuals, WaitingFor};
 use crate::chain_view::{OnChain, OnChainStatus};
-use crate::channel::{Channel, Phase, balance_in};
+use crate::channel::{Channel, Phase, balance_in, guaranteed_in};
 use crate::event::{Event, ObjectiveKind, Origin, RejectReason, WantedTx};
 use crate::nitro::Outcome;
+use crate::nitro::adjudicator::compute_reclaim;
 use crate::nitro::sign::challenge_hash;
-use crate::types::Amount;
+use crate::types::{Amount, ChannelId};
 
 /// Answers an old challenge at once, on the unconfirmed head: answering early is free of risk, answering late is not.
 ///
@@ -82,10 +83,13 @@ pub fn crank_finished(cx: &Context<'_>) -> Crank {
     Crank::Wait(WaitingFor::Nothing)
 }
 
-/// Wants the payout of a finalized channel.
+/// Wants the payout of a finalized channel: first every guarantee reclaimed, because nothing is paid before that.
 fn collect(cx: &Context<'_>) -> Crank {
-    if cx.head.held.is_zero() || mine_is_paid(cx.head, cx.channel) {
+    if cx.head.held.is_zero() || mine_is_paid(cx.head, cx.channel, &cx.virtuals) {
         return Crank::Wait(WaitingFor::Withdraw);
+    }
+    if let Some(crank) = reclaim(cx) {
+        return crank;
     }
     let tx = if cx.channel.txs.contains(&WantedTx::TransferMine) {
         WantedTx::TransferMine
@@ -95,31 +99,98 @@ fn collect(cx: &Context<'_>) -> Crank {
     want(cx, tx, WaitingFor::Withdraw)
 }
 
+/// Turns the guarantees of a finalized channel into what their virtual channels say, as far as the chain has decided those; `None`
+/// when no guarantee is left.
+///
+/// # Danger
+/// A guarantee that is never reclaimed locks the money of both parties.
+fn reclaim(cx: &Context<'_>) -> Option<Crank> {
+    let outcomes = outcomes_now(cx.head, cx.channel, &cx.virtuals);
+    let mut left = outcomes.iter().flat_map(guaranteed_in).peekable();
+    left.peek()?;
+    let decided = finalized_outcome(cx.head, cx.channel).map(|o| cx.virtuals.targets(&o));
+    let is_decided = |target: &ChannelId| decided.as_ref().is_some_and(|d| d.contains_key(target));
+    let wanted =
+        |target: &ChannelId| cx.channel.txs.contains(&WantedTx::Reclaim { target: *target });
+    let next = left.find(|target| is_decided(target) && !wanted(target));
+    Some(match next {
+        Some(target) => want(cx, WantedTx::Reclaim { target }, WaitingFor::Release),
+        None => Crank::Wait(WaitingFor::Release),
+    })
+}
+
+/// What the contract may hold of the finalized outcome now, the likeliest first; empty when no outcome is known.
+///
+/// The log of a reclaim does not say which guarantee it was, and that of a payout does not say to whom: every reading that explains
+/// what is seen counts.
+pub fn outcomes_now(view: &OnChain, channel: &Channel, virtuals: &Virtuals<'_>) -> Vec<Outcome> {
+    let Some(finalized) = finalized_outcome(view, channel) else { return Vec::new() };
+    let targets = virtuals.targets(&finalized);
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for reclaimed in reclaimed(&finalized, view.reclaims, &targets, 0) {
+        for outcome in view.outcomes_left(&reclaimed) {
+            if !outcomes.contains(&outcome) {
+                outcomes.push(outcome);
+            }
+        }
+    }
+    if outcomes.is_empty() { vec![finalized] } else { outcomes }
+}
+
+/// Every outcome that `count` reclaims of decided guarantees may have left, guarantees before position `from` untouched.
+fn reclaimed(outcome: &Outcome, count: u32, targets: &Targets, from: usize) -> Vec<Outcome> {
+    let Some(count) = count.checked_sub(1) else { return vec![outcome.clone()] };
+    let Some(exit) = outcome.first() else { return Vec::new() };
+    let mut readings = Vec::new();
+    for (slot, target) in guaranteed_in(outcome).enumerate().skip(from) {
+        let Some(decided) = targets.get(&target).and_then(|(o, _)| o.first()) else { continue };
+        let left = compute_reclaim(&exit.allocations, &decided.allocations, slot as u64);
+        let Ok(allocations) = left else { continue };
+        let mut next = outcome.clone();
+        if let Some(exit) = next.first_mut() {
+            exit.allocations = allocations;
+        }
+        readings.extend(reclaimed(&next, count, targets, slot));
+        // What a stranger reclaimed among very many is found by trying; ours are reclaimed in order.
+        if readings.len() >= READINGS_MAX {
+            break;
+        }
+    }
+    readings
+}
+
+/// Readings of a finalized outcome that are tried.
+const READINGS_MAX: usize = 64;
+
 /// Whether the channel is over and nothing more can come to us.
 fn is_settled(cx: &Context<'_>) -> bool {
     let over = cx.confirmed.is_finalized(cx.chain_now) || cx.confirmed.concluded;
-    over && (cx.confirmed.held.is_zero() || mine_is_paid(cx.confirmed, cx.channel))
+    over && (cx.confirmed.held.is_zero() || mine_is_paid(cx.confirmed, cx.channel, &cx.virtuals))
 }
 
 /// Whether the contract owes us nothing any more, however its payouts are read.
 ///
 /// # Danger
 /// If a payout that may have been the peer's counted as ours, we would leave our money where it is.
-pub fn mine_is_paid(view: &OnChain, channel: &Channel) -> bool {
-    !view.payouts.is_empty() && left_for_me(view, channel).iter().all(|left| left.is_zero())
+pub fn mine_is_paid(view: &OnChain, channel: &Channel, virtuals: &Virtuals<'_>) -> bool {
+    !view.payouts.is_empty()
+        && left_for_me(view, channel, virtuals).iter().all(|left| left.is_zero())
 }
 
 /// Whether the payouts could mean that we were paid, but need not.
-pub fn mine_may_be_paid(view: &OnChain, channel: &Channel) -> bool {
-    !view.payouts.is_empty() && left_for_me(view, channel).iter().any(|left| left.is_zero())
+pub fn mine_may_be_paid(view: &OnChain, channel: &Channel, virtuals: &Virtuals<'_>) -> bool {
+    !view.payouts.is_empty()
+        && left_for_me(view, channel, virtuals).iter().any(|left| left.is_zero())
 }
 
 /// What every reading of the payouts leaves for us.
-fn left_for_me(view: &OnChain, channel: &Channel) -> Vec<Amount> {
+fn left_for_me(view: &OnChain, channel: &Channel, virtuals: &Virtuals<'_>) -> Vec<Amount> {
+    let outcomes = outcomes_now(view, channel, virtuals);
     // Unknown is not paid.
-    let Some(outcome) = finalized_outcome(view, channel) else { return vec![channel.total()] };
-    let left = view.outcomes_left(&outcome);
-    left.iter().map(|o| balance_in(o, channel.my_index())).collect()
+    if outcomes.is_empty() {
+        return vec![channel.total()];
+    }
+    outcomes.iter().map(|o| balance_in(o, channel.my_index())).collect()
 }
 
 /// The outcome that was finalized: the challenge's, or the one that we agreed to close with.

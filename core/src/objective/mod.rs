@@ -7,17 +7,25 @@ pub mod direct_defund;
 pub mod direct_fund;
 pub mod dispute;
 pub mod update;
+pub mod virtual_defund;
+pub mod virtual_dispute;
+pub mod virtual_fund;
+pub mod virtuals;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::chain_view::OnChain;
+use crate::chain_view::{ChainView, OnChain};
 use crate::channel::{Channel, Phase};
 use crate::config::Config;
 use crate::event::{Event, ObjectiveId, ObjectiveKind, Origin, RejectReason, UpdateId};
+use crate::ledger::Expectations;
 use crate::nitro::{SecretKey, SignedState, State};
-use crate::types::{ChainTime, Timestamp};
+use crate::types::{ChainTime, ChannelId, Timestamp};
+use crate::virtual_channel::VirtualChannel;
+
+pub use virtuals::VirtualContext;
 
 /// An objective as the log tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +80,52 @@ pub struct Context<'a> {
     pub may_sign: bool,
     /// Whether the node may have forgotten signatures, and with them what is at stake.
     pub recovering: bool,
+    /// The virtual channels that this one guarantees, or may come to.
+    pub virtuals: Virtuals<'a>,
 }
+
+/// All virtual channels, and which of them lie over which ledger channel.
+#[derive(Clone, Copy)]
+pub struct Virtuals<'a> {
+    /// By id.
+    pub all: &'a BTreeMap<ChannelId, VirtualChannel>,
+    /// The unfinished ones by ledger channel.
+    pub over: &'a BTreeMap<ChannelId, BTreeSet<ChannelId>>,
+    /// What the chain says of them.
+    pub chain: &'a ChainView,
+}
+
+impl<'a> Virtuals<'a> {
+    /// The virtual channels that lie over `ledger`, and those that its states guarantee although they are over.
+    pub fn over(&self, ledger: &Channel) -> impl Iterator<Item = &'a VirtualChannel> + use<'a> {
+        let mut ids = self.over.get(&ledger.id).cloned().unwrap_or_default();
+        ids.extend(ledger.guaranteed());
+        let all = self.all;
+        ids.into_iter().filter_map(|id| all.get(&id))
+    }
+
+    /// What we think of every guarantee in `ledger`.
+    pub fn expectations(&self, ledger: &Channel) -> Expectations {
+        let now = self.chain.now();
+        let expected = self.over(ledger).filter_map(|v| {
+            let (head, confirmed) = (self.chain.at_head(v.id), self.chain.confirmed(v.id));
+            let decided = v.decided(confirmed, now).filter(|_| head.status == confirmed.status);
+            Some((v.id, v.expected_in(ledger.id, decided)?))
+        });
+        expected.collect()
+    }
+
+    /// The finalized outcomes and state hashes of the virtual channels that `outcome` guarantees, as far as they are final at the head.
+    pub fn targets(&self, outcome: &crate::nitro::Outcome) -> Targets {
+        let now = self.chain.now();
+        let guaranteed = crate::channel::guaranteed_in(outcome);
+        let known = guaranteed.filter_map(|id| self.all.get(&id));
+        known.filter_map(|v| Some((v.id, v.finalized(self.chain.at_head(v.id), now)?))).collect()
+    }
+}
+
+/// Finalized outcomes of virtual channels with the hashes of their states, zero after `conclude`.
+pub type Targets = BTreeMap<ChannelId, (crate::nitro::Outcome, alloy_primitives::B256)>;
 
 /// What one crank did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +159,10 @@ pub enum WaitingFor {
     ChallengeEnd,
     /// Confirmed facts that a reorg took back.
     Holdings,
+    /// Guarantees in our ledger channels.
+    Guarantees,
+    /// Our ledger channels to give the guarantees back.
+    Release,
     /// Nothing: the channel is at rest.
     Nothing,
 }

@@ -1,11 +1,13 @@
-//! Updates: money moves inside an open channel.
+//! Updates: money moves inside an open channel, and guarantees for virtual channels come and go.
 //!
 //! Only the leader proposes, one state at a time, and only while the last one is unanimous: two honest parties can then never
 //! sign different states of one turn. The follower asks the leader to propose its payments.
 
 use super::{Context, Crank, WaitingFor};
-use crate::channel::Channel;
-use crate::event::{Event, ObjectiveKind, Origin};
+use crate::channel::{Channel, Phase};
+use crate::event::{Event, ObjectiveKind, Origin, Update};
+use crate::ledger::{self, Change, Expectations, Layout};
+use crate::nitro::Outcome;
 use crate::types::TurnNum;
 
 /// The flowchart of an open channel.
@@ -28,7 +30,7 @@ fn ends(channel: &Channel) -> bool {
     known.into_iter().flatten().any(|s| s.state().is_final)
 }
 
-/// Countersigns what the peer proposed, or proposes the next update; `Err` says what it waits for instead.
+/// Countersigns what the peer proposed, or proposes the next state; `Err` says what it waits for instead.
 pub fn next(cx: &Context<'_>) -> Result<Crank, WaitingFor> {
     let channel = cx.channel;
     if !cx.may_sign {
@@ -37,30 +39,73 @@ pub fn next(cx: &Context<'_>) -> Result<Crank, WaitingFor> {
     if channel.frozen {
         return Err(WaitingFor::Holdings);
     }
+    if channel.proposed_by_peer().is_none() && !channel.is_leader() {
+        return Err(WaitingFor::Nothing);
+    }
+    let expect = cx.virtuals.expectations(channel);
     if let Some(proposed) = channel.proposed_by_peer()
-        && may_countersign(cx, proposed.turn())
+        && may_countersign(cx, proposed.turn(), &expect)
     {
         let state = proposed.state().clone();
-        let mine = channel.my_index();
-        let loses = crate::channel::balance_in(&state.outcome, mine) < channel.balance(mine);
-        let update = channel.my_front_update().filter(|_| loses && !state.is_final).map(|u| u.id);
+        let update =
+            if state.is_final { None } else { channel.carried_out_by(&state.outcome, &expect) };
         return Ok(cx.sign(state, update));
     }
     if !channel.is_leader() || channel.has_unanswered_signature() {
         return Err(WaitingFor::Nothing);
     }
-    let Some(update) = channel.updates.front() else { return Err(WaitingFor::Nothing) };
-    let (Some(turn), Some(outcome)) =
-        (channel.supported_turn().and_then(TurnNum::next), channel.outcome_after(update))
-    else {
-        return Ok(Crank::Emit(Event::UpdateDropped { channel: channel.id, id: update.id }));
-    };
-    Ok(cx.sign(channel.state(turn, outcome, false), Some(update.id)))
+    propose(cx, &expect)
 }
 
-/// Whether our signature may go under the peer's proposal. The same question as on arrival: the requests that
-/// it depends on may have changed since.
-fn may_countersign(cx: &Context<'_>, turn: TurnNum) -> bool {
+/// The leader's next state: every guarantee that is due, and the oldest payment. One state at a time: whatever prefix of our
+/// proposals the follower countersigns, we agreed to exactly that.
+fn propose(cx: &Context<'_>, expect: &Expectations) -> Result<Crank, WaitingFor> {
+    let channel = cx.channel;
+    let (Some(turn), Some(before)) =
+        (channel.supported_turn().and_then(TurnNum::next), channel.layout())
+    else {
+        return Err(WaitingFor::Nothing);
+    };
+    let max = usize::try_from(cx.config.policy.guarantees_max).unwrap_or(usize::MAX);
+    let open = channel.phase == Phase::Open;
+    let mut next = ledger::due(&before, expect, if open { max } else { 0 });
+    let update = match channel.updates.front() {
+        Some(update) if carry_out(&mut next, update) => Some(update.id),
+        // Nothing that is due would make it affordable: it never will be.
+        Some(update) if next == before => {
+            return Ok(Crank::Emit(Event::UpdateDropped { channel: channel.id, id: update.id }));
+        }
+        Some(_) | None => None,
+    };
+    if next == before {
+        return Err(WaitingFor::Nothing);
+    }
+    let outcome =
+        if cx.config.mutant("guarantees-last") { last(next.outcome()) } else { next.outcome() };
+    Ok(cx.sign(channel.state(turn, outcome, false), update))
+}
+
+/// Planted bug: go-nitro's order, in which anybody can have a guarantee paid out.
+fn last(mut outcome: Outcome) -> Outcome {
+    if let Some(exit) = outcome.first_mut() {
+        exit.allocations.sort_by_key(|a| a.allocation_type);
+    }
+    outcome
+}
+
+/// Moves an update's money; `false`, and nothing moved, when the payer cannot afford it.
+fn carry_out(layout: &mut Layout, update: &Update) -> bool {
+    let (payer, payee) = (usize::from(update.payer), usize::from(update.payer == 0));
+    let paid = layout.balances.get(payer).and_then(|b| b.checked_sub(update.amount));
+    let received = layout.balances.get(payee).and_then(|b| b.checked_add(update.amount));
+    let (Some(paid), Some(received)) = (paid, received) else { return false };
+    layout.balances = if update.payer == 0 { [paid, received] } else { [received, paid] };
+    true
+}
+
+/// Whether our signature may go under the peer's proposal. The same question as on arrival, and another one: the requests and the
+/// virtual channels that it depends on may have changed since.
+fn may_countersign(cx: &Context<'_>, turn: TurnNum, expect: &Expectations) -> bool {
     let Some(proposed) = cx.channel.pending.get(&turn) else { return false };
     if proposed.signed_by(cx.channel.my_index()) {
         return false;
@@ -69,5 +114,11 @@ fn may_countersign(cx: &Context<'_>, turn: TurnNum) -> bool {
         return true;
     }
     let newer = cx.channel.signed.is_none_or(|s| s.turn < turn);
-    newer && cx.channel.check_received(proposed).is_ok()
+    if !newer || cx.channel.check_received(proposed, expect).is_err() {
+        return false;
+    }
+    let unready = || {
+        matches!(cx.channel.check_update(&proposed.state().outcome, expect), Ok(Change::Premature))
+    };
+    proposed.state().is_final || turn <= TurnNum::POSTFUND || !unready()
 }
