@@ -101,6 +101,15 @@ impl OnChain {
         }
     }
 
+    /// When the outcome is or becomes final; `None` while nothing says so.
+    pub fn finalizes_at(&self) -> Option<ChainTime> {
+        match &self.status {
+            OnChainStatus::Untouched | OnChainStatus::Recorded(_) => None,
+            OnChainStatus::Challenged(c) => Some(c.finalizes_at),
+            OnChainStatus::Concluded(at) => Some(*at),
+        }
+    }
+
     /// The challenge that still runs at `now`.
     pub fn running_challenge(&self, now: ChainTime) -> Option<&Challenge> {
         match &self.status {

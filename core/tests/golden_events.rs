@@ -14,15 +14,16 @@ use fairway_core::config::Config;
 use fairway_core::driver::{Driver, OpenError, recorded, replay};
 use fairway_core::event::{
     EVENT_NAMES, Event, MessageKey, ObjectiveId, ObjectiveKind, Origin, Pins, RecoveryReason,
-    RejectReason, Terms, Update, UpdateId, WantedTx,
+    RejectReason, Terms, Update, UpdateId, VirtualTerms, WantedTx,
 };
 use fairway_core::log::{self, FileName, Files, LogTail, Payload, UnknownEvent};
 use fairway_core::machine::{Start, StartError};
+use fairway_core::nitro::voucher::Voucher;
 use fairway_core::nitro::{Claim, Crypto, Log, Outcome, SecretKey, SignedState, State, sign};
 use fairway_core::types::{Amount, BlockNum, ChainTime, ChannelId, Lsn, Timestamp, TurnNum};
 
 /// Of the state that the golden log folds to.
-const DIGEST: &str = "f9fcc076b3a62ac6e5d99feb4da8bdceb760ee7d1f4e53c70d1ae6d53ecc3838";
+const DIGEST: &str = "8c92ddc31a2db99845577224efb72b2a73ae83d7f6b764051909d4818ca65308";
 /// Small enough for several segments.
 const ROLL: u64 = 2_048;
 
@@ -260,7 +261,70 @@ fn history() -> Vec<Vec<Event>> {
         ],
         vec![approved(5, DirectFund, Origin::User)],
         vec![Event::StatePublished { state: signed(state(4, 11, true), &[0, 1]) }],
+        virtual_life(),
+        virtual_dispute(),
     ]
+}
+
+fn virtual_terms() -> VirtualTerms {
+    VirtualTerms {
+        participants: vec![bob().address(), alice().address(), key(3).address()],
+        nonce: 9,
+        challenge_duration: 60,
+        asset: Address::ZERO,
+        amount: Amount::wei(7),
+    }
+}
+
+fn virtual_channel() -> ChannelId {
+    virtual_terms().fixed_part(Address::repeat_byte(0xfa)).channel_id()
+}
+
+fn voucher(amount: u64) -> Voucher {
+    Voucher::sign(virtual_channel(), Amount::wei(amount), &bob())
+}
+
+/// Alice as the hub between Bob and a third one; vouchers that only its ends see are in the log all the same.
+fn virtual_life() -> Vec<Event> {
+    let channel = virtual_channel();
+    let id = |kind| ObjectiveId { channel, kind };
+    let acked = |what| Event::MessageAcked { channel, what };
+    vec![
+        Event::PaymentAppPinned { app: Address::repeat_byte(0xfa) },
+        Event::VirtualApproved {
+            id: id(ObjectiveKind::VirtualFund),
+            origin: Origin::Peer,
+            terms: virtual_terms(),
+            right: Some(ledger_channel()),
+        },
+        Event::LedgerNamed { channel, ledger: ledger_channel() },
+        Event::VoucherReceived { voucher: voucher(2) },
+        Event::VoucherSigned { voucher: voucher(3) },
+        acked(MessageKey::StateTo(turn(0), 2)),
+        acked(MessageKey::FinalRequest),
+        acked(MessageKey::Voucher(Amount::wei(3))),
+        Event::ObjectiveApproved {
+            id: id(ObjectiveKind::VirtualDefund),
+            origin: Origin::User,
+            terms: None,
+        },
+    ]
+}
+
+fn virtual_dispute() -> Vec<Event> {
+    let channel = virtual_channel();
+    let sig = alice().sign(B256::repeat_byte(7));
+    let redeem = WantedTx::Redeem { voucher: voucher(3), sig, challenger_sig: sig };
+    let reclaim = WantedTx::Reclaim { target: channel };
+    vec![
+        Event::TxWanted { channel, tx: redeem },
+        Event::TxWanted { channel: ledger_channel(), tx: reclaim },
+    ]
+}
+
+/// The ledger channel that the virtual one stands on.
+fn ledger_channel() -> ChannelId {
+    channel(5)
 }
 
 /// Appends one synced batch. Events of a batch are 7 ms apart.
@@ -347,7 +411,7 @@ fn golden_events_are_the_history_and_name_every_variant() {
 /// The number of a variant is the first byte of its encoding, and its place in the list of names.
 #[test]
 fn variant_numbers_are_frozen() {
-    const FROZEN: [&str; 17] = [
+    const FROZEN: [&str; 22] = [
         "Pinned",
         "ObjectiveApproved",
         "ObjectiveRejected",
@@ -365,6 +429,11 @@ fn variant_numbers_are_frozen() {
         "ChannelWitnessed",
         "RecoveryEnded",
         "StatePublished",
+        "PaymentAppPinned",
+        "VirtualApproved",
+        "LedgerNamed",
+        "VoucherSigned",
+        "VoucherReceived",
     ];
     assert_eq!(EVENT_NAMES[..FROZEN.len()], FROZEN, "the list may only grow at its end");
     for event in history().concat() {

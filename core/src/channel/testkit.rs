@@ -11,7 +11,7 @@ use crate::types::{Address, Amount, ChannelId, Timestamp, TurnNum};
 /// The application of direct channels.
 pub const APP: Address = Address::repeat_byte(0xaa);
 
-fn key(byte: u8) -> SecretKey {
+pub fn key(byte: u8) -> SecretKey {
     SecretKey::new([byte; 32], Crypto::Real).unwrap()
 }
 

@@ -259,6 +259,9 @@ impl Node {
             self.session.caught_up |=
                 self.state.chain().head().is_some_and(|b| b.number >= head.number);
             due.extend(self.active.iter().copied());
+            // With time a challenge ends, and then a ledger channel may give its guarantee back.
+            let virtuals = self.active.iter().filter_map(|id| self.state.virtual_channel(*id));
+            due.extend(virtuals.flat_map(VirtualChannel::ledgers).collect::<Vec<_>>());
         }
         self.crank_all(now, due, &mut handled);
         self.end_recovery(now, &mut handled);

@@ -1,4 +1,4 @@
-//! Two nodes, a chain and the mail between them. No disk: everything is durable at once; the driver's tests add one.
+//! A few nodes, two unless said otherwise, a chain and the mail between them. No disk: everything is durable at once; the driver's tests add one.
 //!
 //! After every input the world checks what must hold for any node at any time: the wish index equals its recomputation, a full
 //! crank of every channel adds nothing, and no deadline lies in the past.
@@ -20,14 +20,18 @@ use crate::input::{Command, Input, Message, RequestId, Verified, verify};
 use crate::nitro::adjudicator::Adjudicator;
 use crate::nitro::{Call, Claim, Crypto, Log, SecretKey};
 use crate::objective::{Crank, Objective};
-use crate::types::{Address, BlockNum, ChainTime, Timestamp};
+use crate::types::{Address, Amount, BlockNum, ChainTime, Timestamp};
 use crate::wire::Wire;
 
 pub const ALICE: usize = 0;
 pub const BOB: usize = 1;
 
+/// The application of virtual channels.
+pub const PAYMENT_APP: Address = Address::repeat_byte(0xbb);
+
+/// Alice, Bob, Carol, and so on.
 pub fn key_of(who: usize) -> SecretKey {
-    if who == ALICE { alice() } else { bob() }
+    key(u8::try_from(who + 1).unwrap())
 }
 
 pub fn id_of(kind: ObjectiveKind) -> ObjectiveId {
@@ -47,21 +51,23 @@ pub fn block_ref(number: u64, fork: u8) -> BlockRef {
     }
 }
 
-pub struct World {
-    pub nodes: [Node; 2],
+pub struct World<const N: usize = 2> {
+    pub nodes: [Node; N],
     /// What each node logged.
-    pub logs: [Vec<(Timestamp, Event)>; 2],
+    pub logs: [Vec<(Timestamp, Event)>; N],
     /// What each node released, ever.
-    pub released: [Vec<Effect>; 2],
+    pub released: [Vec<Effect>; N],
     /// Whether what this node sends is lost.
-    pub cut: [bool; 2],
+    pub cut: [bool; N],
     /// Accounts that revert when they are paid.
     pub refusing: BTreeSet<Address>,
     /// Whether transactions of this node are mined.
-    pub mined: [bool; 2],
+    pub mined: [bool; N],
     pub chain: Adjudicator,
     pub blocks: Vec<Block>,
     pub now: Timestamp,
+    /// Whom the contract paid.
+    pub payouts: Vec<(Address, Amount)>,
     /// Whether the endpoint shows the calldata of transactions.
     pub calldata: bool,
     pool: Vec<(usize, Call)>,
@@ -79,32 +85,43 @@ pub fn start(
     Node::start(state, pins(&key), key.clone(), config, start, now).unwrap()
 }
 
+impl<const N: usize> World<N> {
+    /// Nodes that know nobody yet.
+    pub fn of(config: Config) -> World<N> {
+        let now = Timestamp(1_000_000);
+        let started: [(Node, Handled); N] = core::array::from_fn(|who| {
+            start(who, NodeState::default(), config.clone(), Start::Normal, now)
+        });
+        let logs = core::array::from_fn(|i| {
+            started[i].1.events.iter().map(|e| (now, e.clone())).collect()
+        });
+        let mut world = World {
+            nodes: started.map(|(node, _)| node),
+            logs,
+            released: core::array::from_fn(|_| Vec::new()),
+            cut: [false; N],
+            refusing: BTreeSet::new(),
+            mined: [true; N],
+            chain: Adjudicator::new(APP).with_payment_app(PAYMENT_APP),
+            blocks: alloc::vec![Block::new(block_ref(0, 0), [])],
+            now,
+            pool: Vec::new(),
+            payouts: Vec::new(),
+            calldata: true,
+            mail: VecDeque::new(),
+        };
+        world.settle();
+        world
+    }
+}
+
 impl World {
     pub fn new() -> World {
         World::with(Config::default())
     }
 
     pub fn with(config: Config) -> World {
-        let now = Timestamp(1_000_000);
-        let started = [ALICE, BOB]
-            .map(|who| start(who, NodeState::default(), config.clone(), Start::Normal, now));
-        let logs = [0, 1].map(|i| started[i].1.events.iter().map(|e| (now, e.clone())).collect());
-        let mut world = World {
-            nodes: started.map(|(node, _)| node),
-            logs,
-            released: Default::default(),
-            cut: [false; 2],
-            refusing: BTreeSet::new(),
-            mined: [true; 2],
-            chain: Adjudicator::new(APP),
-            blocks: alloc::vec![Block::new(block_ref(0, 0), [])],
-            now,
-            pool: Vec::new(),
-            calldata: true,
-            mail: VecDeque::new(),
-        };
-        world.settle();
-        world
+        World::of(config)
     }
 
     /// A world in which the channel is open.
@@ -130,9 +147,25 @@ impl World {
         self.nodes[who].state().objectives().get(&id_of(kind))
     }
 
+    /// The peer of `who` says this.
+    pub fn hear(&mut self, who: usize, message: Message) -> Handled {
+        let peer = key_of(1 - who).address();
+        self.verified(who, Verified::Message { peer, message })
+    }
+
+    pub fn hear_wire(&mut self, who: usize, wire: Wire) -> Handled {
+        let peer = key_of(1 - who).address();
+        self.input(who, Input::Frame { peer, bytes: wire.encode() })
+    }
+}
+
+impl<const N: usize> World<N> {
     /// Handles one input and releases what follows.
     pub fn verified(&mut self, who: usize, input: Verified) -> Handled {
-        let handled = self.nodes[who].handle(self.now, input);
+        let mut handled = self.nodes[who].handle(self.now, input);
+        let sealed = self.nodes[who].seal(self.now);
+        handled.events.extend(sealed.events);
+        handled.answers.extend(sealed.answers);
         self.keep(who, &handled);
         self.check(who);
         handled
@@ -152,8 +185,9 @@ impl World {
     fn check(&self, who: usize) {
         let node = &self.nodes[who];
         assert!(node.state().wishes_are_consistent(), "wishes of node {who}");
-        for channel in node.state().channels() {
-            if let Some(Crank::Emit(event)) = node.crank_once(self.now, channel.id) {
+        let direct = node.state().channels().map(|c| c.id);
+        for id in direct.chain(node.state().virtual_channels().map(|v| v.id)) {
+            if let Some(Crank::Emit(event)) = node.crank_once(self.now, id) {
                 panic!("node {who} would add {event:?}");
             }
         }
@@ -163,17 +197,6 @@ impl World {
 
     pub fn input(&mut self, who: usize, input: Input) -> Handled {
         self.verified(who, verify(input, &mut Crypto::Real))
-    }
-
-    /// The peer of `who` says this.
-    pub fn hear(&mut self, who: usize, message: Message) -> Handled {
-        let peer = key_of(1 - who).address();
-        self.verified(who, Verified::Message { peer, message })
-    }
-
-    pub fn hear_wire(&mut self, who: usize, wire: Wire) -> Handled {
-        let peer = key_of(1 - who).address();
-        self.input(who, Input::Frame { peer, bytes: wire.encode() })
     }
 
     /// Runs a command until everybody rests.
@@ -196,7 +219,7 @@ impl World {
         self.released[who].push(effect.clone());
         match effect {
             Effect::Send { peer, bytes } => {
-                let to = if peer == alice().address() { ALICE } else { BOB };
+                let to = (0..N).find(|i| key_of(*i).address() == peer).unwrap_or(who);
                 if !self.cut[who] && to != who {
                     let peer = key_of(who).address();
                     self.mail.push_back((to, Input::Frame { peer, bytes }));
@@ -220,7 +243,7 @@ impl World {
 
     /// Delivers the mail until there is none.
     pub fn settle(&mut self) {
-        for who in [ALICE, BOB] {
+        for who in 0..N {
             self.input(who, Input::Tick);
         }
         for _ in 0..10_000 {
@@ -249,6 +272,7 @@ impl World {
                 match self.chain.call(header.time, &call, &refuses, &mut Crypto::Real) {
                     Ok(executed) => {
                         logs.extend(executed.logs);
+                        self.payouts.extend(executed.payouts.iter().map(|p| (p.to, p.amount)));
                         candidates.extend(call.unlogged_candidate().cloned());
                     }
                     Err(revert) => {
@@ -260,7 +284,7 @@ impl World {
             }
             self.blocks.push(Block::new(header, logs).with_candidates(candidates));
             let number = header.number;
-            for who in [ALICE, BOB] {
+            for who in 0..N {
                 self.mail.push_front((who, Input::NewHead { number }));
             }
             self.settle();

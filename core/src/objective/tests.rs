@@ -21,6 +21,9 @@ struct Scene {
     may_sign: bool,
     recovering: bool,
     me: SecretKey,
+    all: BTreeMap<ChannelId, VirtualChannel>,
+    over: BTreeMap<ChannelId, BTreeSet<ChannelId>>,
+    chain: ChainView,
 }
 
 impl Scene {
@@ -37,6 +40,9 @@ impl Scene {
             may_sign: true,
             recovering: false,
             me,
+            all: BTreeMap::new(),
+            over: BTreeMap::new(),
+            chain: ChainView::default(),
         }
     }
 
@@ -75,6 +81,10 @@ impl Scene {
         self
     }
 
+    fn virtuals(&self) -> Virtuals<'_> {
+        Virtuals { all: &self.all, over: &self.over, chain: &self.chain }
+    }
+
     fn crank(&self) -> Crank {
         super::crank(&Context {
             channel: &self.channel,
@@ -88,6 +98,7 @@ impl Scene {
             config: &Config::default(),
             may_sign: self.may_sign,
             recovering: self.recovering,
+            virtuals: self.virtuals(),
         })
     }
 
@@ -107,6 +118,8 @@ impl Scene {
                 WantedTx::Conclude => "conclude",
                 WantedTx::TransferAll => "transfer all",
                 WantedTx::TransferMine => "transfer mine",
+                WantedTx::Redeem { .. } => "redeem",
+                WantedTx::Reclaim { .. } => "reclaim",
             }),
             Crank::Emit(Event::ObjectiveApproved { id, .. }) => Said::Approves(id.kind),
             Crank::Emit(Event::ObjectiveCompleted { id }) => Said::Completes(id.kind),
@@ -328,6 +341,7 @@ fn paid() -> OnChain {
         concluded: true,
         status: OnChainStatus::Concluded(ChainTime(900)),
         payouts: vec![(wei(20), wei(0))],
+        reclaims: 0,
     }
 }
 
@@ -553,6 +567,7 @@ fn sign(scene: &Scene, state: State) {
         config: &Config::default(),
         may_sign: scene.may_sign,
         recovering: scene.recovering,
+        virtuals: scene.virtuals(),
     }
     .sign(state, None);
 }

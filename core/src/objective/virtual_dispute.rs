@@ -54,7 +54,11 @@ pub fn crank(cx: &VirtualContext<'_>) -> Crank {
 
 /// The outcome is final: ledger channels give the guarantee back in agreement, or are disputed in their turn.
 fn release(cx: &VirtualContext<'_>) -> Crank {
-    if cx.is_silent()
+    // Silence is counted from the end of the challenge: nobody could give anything back before.
+    let decided_for = cx.chain_now.0.saturating_sub(cx.head.finalizes_at().map_or(0, |at| at.0));
+    let waited = decided_for.saturating_mul(1_000) >= cx.config.silence_ms;
+    if waited
+        && cx.is_silent()
         && !cx.recovering
         && let Some(ledger) = cx.holding_ledgers().find(|l| l.phase < Phase::Disputed)
     {

@@ -6,3 +6,4 @@ mod commands;
 mod life;
 mod messages;
 mod recovery;
+mod virtuals;

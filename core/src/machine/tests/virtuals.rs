@@ -1,0 +1,367 @@
+//! Whole lives of virtual channels: over hubs, in agreement and alone.
+
+use alloc::vec::Vec;
+
+use crate::channel::Phase;
+use crate::channel::testkit::*;
+use crate::config::Config;
+use crate::effect::{Accepted, Effect, Notice, Refusal};
+use crate::event::{Event, ObjectiveKind, Terms, VirtualTerms, WantedTx};
+use crate::input::{Command, Input, RequestId};
+use crate::machine::node::Start;
+use crate::machine::testkit::*;
+use crate::types::{Address, Amount, ChannelId, TurnNum};
+use crate::virtual_channel::VirtualChannel;
+use crate::wire::Wire;
+
+const HUB: usize = 1;
+/// Time for a challenge of 600 s to end and everything after it, in blocks of twelve seconds.
+const DISPUTE_BLOCKS: u64 = 140;
+
+fn config() -> Config {
+    Config { payment_app: PAYMENT_APP, ..Config::default() }
+}
+
+fn ledger_terms(left: usize, nonce: u64) -> Terms {
+    Terms {
+        participants: [key_of(left).address(), key_of(left + 1).address()],
+        nonce,
+        deposits: [wei(100), wei(100)],
+        ..terms()
+    }
+}
+
+/// The ledger channel between `left` and the next.
+fn ledger(left: usize) -> ChannelId {
+    ledger_terms(left, 1).fixed_part(APP).channel_id()
+}
+
+fn virtual_terms<const N: usize>(nonce: u64) -> VirtualTerms {
+    VirtualTerms {
+        participants: (0..N).map(|who| key_of(who).address()).collect(),
+        nonce,
+        challenge_duration: 600,
+        asset: Address::ZERO,
+        amount: wei(10),
+    }
+}
+
+fn id<const N: usize>() -> ChannelId {
+    virtual_terms::<N>(1).fixed_part(PAYMENT_APP).channel_id()
+}
+
+/// Everybody has an open ledger channel with the next.
+fn ledgers<const N: usize>() -> World<N> {
+    ledgers_with(config())
+}
+
+fn ledgers_with<const N: usize>(config: Config) -> World<N> {
+    let mut world = World::of(config);
+    for left in 0..N - 1 {
+        world.command(left, Command::Open(ledger_terms(left, 1))).unwrap();
+    }
+    world.mine(12);
+    for left in 0..N - 1 {
+        assert_eq!(world.nodes[left].state().channel(ledger(left)).unwrap().phase, Phase::Open);
+    }
+    world
+}
+
+fn opened<const N: usize>() -> World<N> {
+    let mut world = ledgers();
+    let terms = virtual_terms::<N>(1);
+    world.command(ALICE, Command::OpenVirtual { terms, ledger: None }).unwrap();
+    world
+}
+
+fn v<const N: usize>(world: &World<N>, who: usize) -> &VirtualChannel {
+    world.nodes[who].state().virtual_channel(id::<N>()).expect("the channel is known")
+}
+
+fn pay<const N: usize>(world: &mut World<N>, amount: u64) -> Result<Accepted, Refusal> {
+    world.command(ALICE, Command::Pay { channel: id::<N>(), amount: wei(amount) })
+}
+
+/// What leader and follower of the ledger channel between `left` and the next hold in it, as the follower sees it.
+fn balances<const N: usize>(world: &World<N>, left: usize) -> [Amount; 2] {
+    let channel = world.nodes[left + 1].state().channel(ledger(left)).unwrap();
+    [0, 1].map(|i| channel.balance(i))
+}
+
+fn life_over<const N: usize>() {
+    let mut world: World<N> = opened();
+    for who in 0..N {
+        assert_eq!(v(&world, who).phase, Phase::Open, "node {who}");
+    }
+    for left in 0..N - 1 {
+        assert_eq!(balances(&world, left), [90, 100].map(wei), "ledger {left} guarantees 10");
+    }
+    let blocks = world.blocks.len();
+    for (amount, total) in [(2, 2), (1, 3), (4, 7)] {
+        let paid = Accepted::Payment { channel: id::<N>(), total: wei(total) };
+        assert_eq!(pay(&mut world, amount), Ok(paid));
+    }
+    assert_eq!(v(&world, N - 1).paid(), wei(7));
+    assert_eq!(
+        pay(&mut world, 4),
+        Err(Refusal::ExceedsBalance { amount: wei(4), balance: wei(3) })
+    );
+    world.command(N - 1, Command::Close { channel: id::<N>() }).unwrap();
+    for who in 0..N {
+        assert_eq!(v(&world, who).phase, Phase::Finished, "node {who}");
+        assert_eq!(world.nodes[who].state().wishes().len(), 0, "node {who}");
+    }
+    for left in 0..N - 1 {
+        assert_eq!(balances(&world, left), [93, 107].map(wei), "ledger {left}");
+    }
+    assert_eq!(world.blocks.len(), blocks, "not one block was needed");
+    assert!(world.released.iter().flatten().all(|e| !about(e, id::<N>())), "no transaction");
+}
+
+fn about(effect: &Effect, channel: ChannelId) -> bool {
+    matches!(effect, Effect::Submit { call } if call.channel() == channel)
+}
+
+/// Goal: open, pay, close, without a transaction, over no hub, one, two and three.
+#[test]
+fn a_virtual_channel_lives_over_any_number_of_hops() {
+    life_over::<2>();
+    life_over::<3>();
+    life_over::<4>();
+    life_over::<5>();
+}
+
+/// Goal: the ledger channel waits for its virtual channels, and closes when they are over.
+#[test]
+fn a_ledger_channel_with_guarantees_does_not_close_in_agreement() {
+    let mut world: World<3> = opened();
+    let close = Command::Close { channel: ledger(0) };
+    assert_eq!(world.command(HUB, close.clone()), Err(Refusal::Guarantees(ledger(0))));
+    pay(&mut world, 3).unwrap();
+    world.command(ALICE, Command::Close { channel: id::<3>() }).unwrap();
+    world.command(HUB, close).unwrap();
+    world.mine(8);
+    assert_eq!(world.chain.held(Address::ZERO, ledger(0)), wei(0));
+}
+
+/// Goal: payments that are asked for together are one voucher, and each is answered.
+#[test]
+fn payments_of_one_batch_share_a_voucher() {
+    let mut world: World<3> = opened();
+    let command = Command::Pay { channel: id::<3>(), amount: wei(2) };
+    let now = world.now;
+    let node = &mut world.nodes[ALICE];
+    for request in 0..3 {
+        let (request, command) = (RequestId(request), command.clone());
+        let input = crate::input::Verified::Plain(Input::Command { request, command });
+        assert_eq!(node.handle(now, input).events, [], "waits for the write");
+    }
+    let sealed = node.seal(now);
+    assert!(
+        matches!(&sealed.events[..], [Event::VoucherSigned { voucher }] if voucher.amount == wei(6))
+    );
+    let total = Accepted::Payment { channel: id::<3>(), total: wei(6) };
+    let replies: Vec<Effect> = (0..3)
+        .map(|request| Effect::Reply { request: RequestId(request), reply: Ok(total) })
+        .collect();
+    assert_eq!(sealed.answers, replies);
+}
+
+/// Goal: what is paid for may be served as soon as the payee hears of it, and not twice.
+#[test]
+fn the_payee_hears_of_each_payment_once() {
+    let mut world: World<3> = opened();
+    for amount in [2, 3] {
+        pay(&mut world, amount).unwrap();
+    }
+    let heard = world.released[2].iter().filter_map(|e| match e {
+        Effect::Notify(Notice::PaymentReceived { total, delta, .. }) => Some([*total, *delta]),
+        _ => None,
+    });
+    assert_eq!(heard.collect::<Vec<_>>(), [[2, 2], [5, 3]].map(|p| p.map(wei)));
+}
+
+/// What everybody has in the end, from 100 in each ledger channel that it is in.
+fn paid_out<const N: usize>(world: &World<N>) -> [Amount; N] {
+    core::array::from_fn(|who| {
+        let to = key_of(who).address();
+        world
+            .payouts
+            .iter()
+            .filter(|(at, _)| *at == to)
+            .fold(Amount::ZERO, |sum, (_, amount)| sum.saturating_add(*amount))
+    })
+}
+
+/// Goal: whoever falls silent after a payment of 7, the others get what is theirs, by the chain where they must.
+#[test]
+fn a_silent_participant_costs_time_and_no_money() {
+    for silent in 0..3 {
+        let mut world: World<3> = opened();
+        pay(&mut world, 7).unwrap();
+        world.cut[silent] = true;
+        world.mined[silent] = false;
+        let asks = if silent == 2 { ALICE } else { 2 };
+        world.command(asks, Command::Close { channel: id::<3>() }).unwrap();
+        world.mine(DISPUTE_BLOCKS);
+        for left in 0..2 {
+            for who in [left, left + 1].into_iter().filter(|who| *who != silent) {
+                let close = Command::ForceClose { channel: ledger(left) };
+                let _ = world.command(who, close);
+            }
+        }
+        world.mine(DISPUTE_BLOCKS);
+        // A payee who is away for the whole of a challenge cannot redeem: nobody else does it for it.
+        let expected = if silent == 2 { [100, 200, 100] } else { [93, 200, 107] };
+        assert_eq!(paid_out(&world), expected.map(wei), "node {silent} is silent");
+        for left in 0..2 {
+            assert_eq!(world.chain.held(Address::ZERO, ledger(left)), wei(0), "ledger {left}");
+        }
+    }
+}
+
+/// Goal: a participant that never answers leaves nothing locked.
+#[test]
+fn an_opening_that_stalls_is_unwound() {
+    for silent in [1, 2] {
+        let mut world: World<3> = ledgers();
+        world.cut[silent] = true;
+        let terms = virtual_terms::<3>(1);
+        world.command(ALICE, Command::OpenVirtual { terms, ledger: None }).unwrap();
+        world.mine(20);
+        for who in (0..3).filter(|who| *who != silent) {
+            assert_eq!(v(&world, who).phase, Phase::Finished, "node {who}");
+        }
+        assert_eq!(balances(&world, 0), [100, 100].map(wei));
+        assert_eq!(balances(&world, 1), [100, 100].map(wei));
+    }
+}
+
+/// Goal: a payer who challenges as if nothing had been paid gets nothing by it.
+#[test]
+fn a_challenge_with_the_postfund_is_answered_by_redeeming() {
+    let mut world: World<3> = opened();
+    pay(&mut world, 7).unwrap();
+    world.cut[ALICE] = true;
+    world.command(ALICE, Command::ForceClose { channel: id::<3>() }).unwrap();
+    world.mine(4);
+    assert!(v(&world, 2).txs.iter().any(|t| matches!(t, WantedTx::Redeem { .. })));
+    world.mine(DISPUTE_BLOCKS);
+    world.mined[ALICE] = false;
+    world.command(HUB, Command::ForceClose { channel: ledger(0) }).unwrap();
+    world.command(HUB, Command::ForceClose { channel: ledger(1) }).ok();
+    world.mine(DISPUTE_BLOCKS);
+    assert_eq!(paid_out(&world), [93, 200, 107].map(wei));
+}
+
+/// Goal: a ledger channel that is closed on chain takes its virtual channels with it.
+#[test]
+fn a_disputed_ledger_channel_reclaims_its_guarantees() {
+    let mut world: World<3> = opened();
+    pay(&mut world, 4).unwrap();
+    world.command(HUB, Command::ForceClose { channel: ledger(0) }).unwrap();
+    world.mine(DISPUTE_BLOCKS);
+    assert!(
+        world
+            .submitted(HUB)
+            .chain(world.submitted(ALICE))
+            .any(|c| matches!(c, crate::nitro::Call::Reclaim(_)))
+    );
+    assert_eq!(world.chain.held(Address::ZERO, ledger(0)), wei(0));
+    assert_eq!(balances(&world, 1), [96, 104].map(wei), "the other one follows in agreement");
+    world.command(2, Command::Close { channel: ledger(1) }).unwrap();
+    world.mine(8);
+    assert_eq!(paid_out(&world), [96, 200, 104].map(wei));
+}
+
+/// Goal: everybody may crash at any event; what was promised is kept.
+#[test]
+fn restarts_between_payments_forget_nothing() {
+    for who in 0..3 {
+        let mut world: World<3> = opened();
+        for amount in [1, 2, 4] {
+            pay(&mut world, amount).unwrap();
+            world.restart(who, Start::Normal);
+            world.settle();
+        }
+        world.command(ALICE, Command::Close { channel: id::<3>() }).unwrap();
+        assert_eq!(balances(&world, 1), [93, 107].map(wei), "node {who} restarts");
+    }
+}
+
+/// Goal: two channels race for one ledger channel that has room for one of them.
+#[test]
+fn what_does_not_fit_is_refused_at_once() {
+    let mut world: World<3> = ledgers();
+    let open = |world: &mut World<3>, nonce, amount| {
+        let terms = VirtualTerms { amount: wei(amount), ..virtual_terms::<3>(nonce) };
+        world.command(ALICE, Command::OpenVirtual { terms, ledger: None })
+    };
+    assert!(open(&mut world, 1, 60).is_ok());
+    assert_eq!(
+        open(&mut world, 2, 60),
+        Err(Refusal::ExceedsBalance { amount: wei(60), balance: wei(40) })
+    );
+    assert!(open(&mut world, 3, 40).is_ok());
+    assert_eq!(balances(&world, 0), [0, 100].map(wei));
+}
+
+/// Goal: a restored payer may have promised more than it knows: it promises nothing before the payee has spoken.
+#[test]
+fn a_restored_payer_learns_its_vouchers_from_the_payee() {
+    let mut world: World<3> = opened();
+    let events = world.logs[ALICE].len();
+    pay(&mut world, 5).unwrap();
+    world.cut[2] = true;
+    world.restart_from(ALICE, Start::Restored, events);
+    assert_eq!(pay(&mut world, 1), Err(Refusal::Recovering));
+    world.cut[2] = false;
+    world.mine(2);
+    world.pass(5);
+    assert_eq!(v(&world, ALICE).paid(), wei(5));
+    assert!(pay(&mut world, 1).is_ok());
+    assert_eq!(v(&world, 2).paid(), wei(6));
+}
+
+/// Goal: nobody takes part in what cannot be enforced or does not concern it.
+#[test]
+fn proposals_that_cannot_be_enforced_are_refused() {
+    type Change = fn(&mut VirtualTerms);
+    let rows: [(&str, Change); 5] = [
+        ("no amount", |t| t.amount = wei(0)),
+        ("another asset", |t| t.asset = Address::repeat_byte(1)),
+        ("a short challenge", |t| t.challenge_duration = 29),
+        ("a participant twice", |t| t.participants[2] = t.participants[1]),
+        ("nobody to pay", |t| t.participants.truncate(1)),
+    ];
+    for (name, change) in rows {
+        let mut world: World<3> = ledgers();
+        let mut terms = virtual_terms::<3>(1);
+        change(&mut terms);
+        let refused = world.command(ALICE, Command::OpenVirtual { terms, ledger: None });
+        assert!(matches!(refused, Err(Refusal::Policy(_))), "{name}: {refused:?}");
+    }
+}
+
+/// Goal: messages of a stranger about a virtual channel change nothing.
+#[test]
+fn a_stranger_is_not_heard() {
+    let mut world: World<4> = ledgers();
+    let terms =
+        VirtualTerms { participants: virtual_terms::<3>(1).participants, ..virtual_terms::<4>(1) };
+    world.command(ALICE, Command::OpenVirtual { terms, ledger: None }).unwrap();
+    let channel = id::<3>();
+    let before = world.nodes[ALICE].state().digest();
+    for wire in [
+        Wire::FinalRequest { channel },
+        Wire::ResumeRequest { channel },
+        Wire::Rejected {
+            objective: crate::event::ObjectiveId { channel, kind: ObjectiveKind::VirtualFund },
+        },
+        Wire::Ack { channel, what: crate::event::MessageKey::State(TurnNum::PREFUND) },
+    ] {
+        let peer = key_of(3).address();
+        world.input(ALICE, Input::Frame { peer, bytes: wire.encode() });
+    }
+    assert_eq!(world.nodes[ALICE].state().digest(), before);
+}
