@@ -217,7 +217,7 @@ impl World {
             Command::Pay { channel, .. }
             | Command::Close { channel }
             | Command::ForceClose { channel } => *channel,
-            Command::Open(_) => return false,
+            Command::Open(_) | Command::OpenVirtual { .. } => return false,
         };
         self.workload
             .seen
