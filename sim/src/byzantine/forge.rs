@@ -18,7 +18,13 @@ pub(super) fn sent_state(effect: &Effect) -> Option<(Address, StateClaim)> {
     let Effect::Send { peer, bytes } = effect else { return None };
     match Wire::decode(bytes).ok()? {
         Wire::State(claim) => Some((*peer, claim)),
-        Wire::UpdateRequest { .. }
+        // What strategies do to direct channels; a virtual channel's states go to everybody and are left alone.
+        Wire::VirtualState { .. }
+        | Wire::Proposal { .. }
+        | Wire::FinalRequest { .. }
+        | Wire::Voucher(_)
+        | Wire::VirtualResume { .. }
+        | Wire::UpdateRequest { .. }
         | Wire::CloseRequest { .. }
         | Wire::Ack { .. }
         | Wire::Rejected { .. }

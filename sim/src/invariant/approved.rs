@@ -23,6 +23,22 @@ impl ApprovedBeforeSigned {
 
     fn check(&self, views: &Views, node: PartyId, event: &Event) -> Result<(), Violation> {
         match event {
+            Event::StateSigned { state, .. }
+                if views.virtual_channel(node, state.channel()).is_some() =>
+            {
+                let turn = state.turn();
+                let kind = if turn == TurnNum::VIRTUAL_FINAL {
+                    ObjectiveKind::VirtualDefund
+                } else {
+                    ObjectiveKind::VirtualFund
+                };
+                self.require_virtual(views, node, state.channel(), kind, &format!("signed turn {turn}"))
+            }
+            Event::TxWanted { channel, tx: WantedTx::Challenge { .. } | WantedTx::Redeem { .. } }
+                if views.virtual_channel(node, *channel).is_some() =>
+            {
+                self.require_virtual(views, node, *channel, ObjectiveKind::Dispute, "challenged")
+            }
             Event::StateSigned { state, .. } => {
                 let (turn, is_final) = (state.turn(), state.state().is_final);
                 let allowed = |c: &ChannelView| may_sign(c, turn, is_final);
@@ -45,6 +61,23 @@ impl ApprovedBeforeSigned {
             }
             _ => Ok(()),
         }
+    }
+
+    fn require_virtual(
+        &self,
+        views: &Views,
+        node: PartyId,
+        channel: ChannelId,
+        kind: ObjectiveKind,
+        what: &str,
+    ) -> Result<(), Violation> {
+        let live = views.virtual_channel(node, channel).and_then(|c| c.objective(kind));
+        if live == Some(Progress::Live) {
+            return Ok(());
+        }
+        let name = self.run.name(node);
+        let what = format!("{name} {what} without an approved objective for it");
+        Err(Violation::safety("approved-before-signed", node, channel, what))
     }
 
     fn require(

@@ -213,7 +213,7 @@ fn print(at: Timestamp, event: &Event) -> u64 {
                 mix.signature(sig);
             });
         }
-        Event::ObjectiveApproved { id, origin, .. } => {
+        Event::ObjectiveApproved { id, origin, .. } | Event::VirtualApproved { id, origin, .. } => {
             mix.number(id.kind as u64);
             mix.number(*origin as u64);
         }
@@ -233,8 +233,19 @@ fn print(at: Timestamp, event: &Event) -> u64 {
         Event::MessageAcked { what, .. } => match what {
             MessageKey::State(turn) => mix.number(turn.get()),
             MessageKey::UpdateRequest(id) => mix.number(!id.0),
-            MessageKey::CloseRequest => {}
+            MessageKey::StateTo(turn, to) => {
+                mix.number(turn.get());
+                mix.number(u64::from(*to));
+            }
+            MessageKey::Voucher(total) => mix.amount(*total),
+            MessageKey::CloseRequest | MessageKey::FinalRequest => {}
         },
+        Event::LedgerNamed { ledger, .. } => mix.channel(*ledger),
+        Event::VoucherSigned { voucher } | Event::VoucherReceived { voucher } => {
+            mix.amount(voucher.amount);
+            mix.signature(&voucher.sig);
+        }
+        Event::PaymentAppPinned { app } => mix.bytes(&app[..]),
         Event::UpdateWanted { update, .. } => {
             mix.number(update.id.0);
             mix.number(u64::from(update.payer));
@@ -293,6 +304,16 @@ impl Mix {
             WantedTx::Conclude => self.number(3),
             WantedTx::TransferAll => self.number(4),
             WantedTx::TransferMine => self.number(5),
+            WantedTx::Redeem { voucher, sig, challenger_sig } => {
+                self.number(6);
+                self.amount(voucher.amount);
+                self.signature(sig);
+                self.signature(challenger_sig);
+            }
+            WantedTx::Reclaim { target } => {
+                self.number(7);
+                self.channel(*target);
+            }
         }
     }
 }

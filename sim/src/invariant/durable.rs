@@ -34,6 +34,7 @@ struct Written {
     deposits: BTreeMap<(ChannelId, Amount, Amount), Lsn>,
     updates: BTreeMap<(ChannelId, u8, UpdateId), Lsn>,
     closes: BTreeMap<ChannelId, Lsn>,
+    vouchers: BTreeMap<(ChannelId, Amount), Lsn>,
     /// By turn, the first state that was received.
     received: BTreeMap<(ChannelId, TurnNum), Lsn>,
 }
@@ -48,7 +49,17 @@ impl Written {
                 self.sign(state.sigs().values(), end);
                 self.received.entry((state.channel(), state.turn())).or_insert(end);
             }
-            Event::StatePublished { state } => self.sign(state.sigs().values(), end),
+            Event::StatePublished { state } => {
+                self.sign(state.sigs().values(), end);
+                self.received.entry((state.channel(), state.turn())).or_insert(end);
+            }
+            Event::TxWanted { tx: WantedTx::Redeem { sig, challenger_sig, .. }, .. } => {
+                self.sign([sig, challenger_sig].into_iter(), end);
+            }
+            Event::VoucherSigned { voucher } | Event::VoucherReceived { voucher } => {
+                self.sign([&voucher.sig].into_iter(), end);
+                self.vouchers.entry((voucher.channel, voucher.amount)).or_insert(end);
+            }
             Event::TxWanted { tx: WantedTx::Challenge { challenger_sig, .. }, .. } => {
                 self.sign([challenger_sig].into_iter(), end);
             }
@@ -58,7 +69,9 @@ impl Written {
             Event::UpdateWanted { channel, update } => {
                 self.updates.entry((*channel, update.payer, update.id)).or_insert(end);
             }
-            Event::ObjectiveApproved { id, .. } if id.kind == ObjectiveKind::DirectDefund => {
+            Event::ObjectiveApproved { id, .. }
+                if matches!(id.kind, ObjectiveKind::DirectDefund | ObjectiveKind::VirtualDefund) =>
+            {
                 self.closes.entry(id.channel).or_insert(end);
             }
             _ => {}
@@ -89,6 +102,14 @@ impl Written {
             }
             MessageKey::UpdateRequest(id) => self.holds_update(channel, id),
             MessageKey::CloseRequest => self.holds(self.closes.get(&channel)),
+            MessageKey::Voucher(total) => {
+                let from = self.vouchers.range((channel, total)..);
+                let mut larger = from.take_while(|((of, _), _)| *of == channel);
+                let larger = larger.any(|(_, lsn)| *lsn <= self.synced);
+                larger || self.holds(self.received.get(&(channel, TurnNum::VIRTUAL_FINAL)))
+            }
+            // An acknowledgement names the turn alone, and the request for a final state is answered with that state.
+            MessageKey::StateTo(..) | MessageKey::FinalRequest => false,
         }
     }
 }
@@ -135,7 +156,22 @@ impl DurableBeforeSent {
                     return early(*channel, what);
                 }
             }
+            Wire::FinalRequest { channel } => {
+                if !written.holds(written.closes.get(channel)) {
+                    return early(*channel, "asked for the final state before that was durable".into());
+                }
+            }
+            Wire::Voucher(voucher)
+            | Wire::VirtualResume { voucher: Some(voucher), .. } => {
+                if !self.is_durable(node, &voucher.sig) {
+                    let what = format!("showed a voucher of {} before it was durable", voucher.amount);
+                    return early(voucher.channel, what);
+                }
+            }
             Wire::State(_)
+            | Wire::VirtualState { .. }
+            | Wire::Proposal { .. }
+            | Wire::VirtualResume { voucher: None, .. }
             | Wire::Resume { .. }
             | Wire::ResumeRequest { .. }
             | Wire::Rejected { .. } => {}
@@ -170,6 +206,11 @@ impl DurableBeforeSent {
             && !claim.sigs.iter().all(|sig| self.is_durable(node, sig))
         {
             return Err(early(&format!("submitted turn {}", claim.state.turn)));
+        }
+        if let Call::Challenge { proof, .. } = call
+            && !proof.iter().flat_map(|claim| &claim.sigs).all(|sig| self.is_durable(node, sig))
+        {
+            return Err(early("submitted a proof"));
         }
         if let Call::Challenge { challenger_sig, .. } = call
             && !self.is_durable(node, challenger_sig)

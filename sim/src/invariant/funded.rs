@@ -9,6 +9,7 @@ use fairway_core::event::Event;
 use fairway_core::nitro::SignedState;
 use fairway_core::types::{Amount, ChannelId, TurnNum};
 
+use super::guarantees::is_guaranteed;
 use super::run::Run;
 use super::view::Views;
 use super::{Invariant, Violation};
@@ -42,6 +43,21 @@ impl FundedBeforePostfund {
         Err(violation.losing(node, amount))
     }
 
+    /// The money behind a virtual channel is its guarantees: in each ledger channel of the node's own, on confirmed holdings.
+    fn virtual_postfund(
+        &self,
+        views: &Views,
+        node: PartyId,
+        id: ChannelId,
+    ) -> Result<(), Violation> {
+        if is_guaranteed(views.of(node), id) {
+            return Ok(());
+        }
+        let name = self.run.name(node);
+        let what = format!("{name} signed the postfund before its ledger channels guarantee it");
+        Err(Violation::safety("funded-before-postfund", node, id, what))
+    }
+
     fn postfund(&self, views: &Views, node: PartyId, id: ChannelId) -> Result<(), Violation> {
         let Some((held, total)) = missing(views, node, id) else { return Ok(()) };
         let name = self.run.name(node);
@@ -63,7 +79,7 @@ impl Invariant for FundedBeforePostfund {
     }
 
     fn catalogue(&self) -> &'static [&'static str] {
-        &["I21"]
+        &["I21", "I14"]
     }
 
     fn statement(&self) -> &'static str {
@@ -76,7 +92,11 @@ impl Invariant for FundedBeforePostfund {
                 self.deposit(views, node, *channel, *amount)?;
             }
             Event::StateSigned { state, .. } if state.turn() == TurnNum::POSTFUND => {
-                self.postfund(views, node, state.channel())?;
+                if views.virtual_channel(node, state.channel()).is_some() {
+                    self.virtual_postfund(views, node, state.channel())?;
+                } else {
+                    self.postfund(views, node, state.channel())?;
+                }
             }
             _ => {}
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use fairway_core::chain_types::B256;
 use fairway_core::event::{Event, MessageKey, Origin, UpdateId};
 use fairway_core::nitro::{Signature, SignedState};
-use fairway_core::types::{Amount, ChannelId};
+use fairway_core::types::{Amount, ChannelId, TurnNum};
 use fairway_core::wire::Wire;
 
 use super::run::Run;
@@ -35,6 +35,9 @@ struct Heard {
     signatures: BTreeSet<(PartyId, Signature)>,
     updates: BTreeSet<(PartyId, ChannelId, UpdateId, Amount)>,
     acks: BTreeSet<(ChannelId, MessageKey)>,
+    vouchers: BTreeSet<Signature>,
+    /// Ledger channels that somebody chose for a virtual channel.
+    named: BTreeSet<ChannelId>,
     /// Channels about which anybody said anything that may approve an objective.
     about: BTreeSet<ChannelId>,
     resumed: BTreeSet<ChannelId>,
@@ -55,10 +58,21 @@ impl Heard {
             Wire::Resume { channel, .. } => {
                 self.resumed.insert(*channel);
             }
-            Wire::CloseRequest { channel } => {
+            Wire::CloseRequest { channel } | Wire::FinalRequest { channel } => {
                 self.about.insert(*channel);
             }
-            Wire::State(_) | Wire::Rejected { .. } | Wire::ResumeRequest { .. } => {}
+            Wire::VirtualState { ledger, .. } => self.named.extend(ledger),
+            Wire::Voucher(voucher) => {
+                self.vouchers.insert(voucher.sig);
+            }
+            Wire::VirtualResume { channel, voucher, .. } => {
+                self.resumed.insert(*channel);
+                self.vouchers.extend(voucher.map(|v| v.sig));
+            }
+            Wire::State(_)
+            | Wire::Proposal { .. }
+            | Wire::Rejected { .. }
+            | Wire::ResumeRequest { .. } => {}
         }
     }
 }
@@ -100,11 +114,27 @@ impl HostileBytesChangeNothing {
                         heard.updates.contains(&(p, *channel, update.id, update.amount))
                     })
             }
-            Event::MessageAcked { channel, what } => heard.acks.contains(&(*channel, *what)),
+            Event::MessageAcked { channel, what } => {
+                // An acknowledgement names the turn; whose it is follows from who says it.
+                let said = match what {
+                    MessageKey::StateTo(turn, _) => MessageKey::State(*turn),
+                    MessageKey::State(_)
+                    | MessageKey::UpdateRequest(_)
+                    | MessageKey::CloseRequest
+                    | MessageKey::FinalRequest
+                    | MessageKey::Voucher(_) => *what,
+                };
+                heard.acks.contains(&(*channel, said))
+            }
+            Event::VoucherReceived { voucher } => heard.vouchers.contains(&voucher.sig),
+            Event::LedgerNamed { ledger, .. } => heard.named.contains(ledger),
             Event::ChannelWitnessed { channel } => heard.resumed.contains(channel),
             Event::ObjectiveApproved { id, origin: Origin::Peer, terms } => {
                 // A first state or a final one is a request as well; they are checked where they are recorded.
                 terms.is_some()
+                    || views
+                        .virtual_channel(node, id.channel)
+                        .is_some_and(|v| v.heard_of(TurnNum::VIRTUAL_FINAL))
                     || heard.about.contains(&id.channel)
                     || views.channel(node, id.channel).is_some_and(|c| {
                         !c.pending.is_empty() || c.supported.is_some_and(|s| s.is_final)

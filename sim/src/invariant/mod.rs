@@ -22,6 +22,7 @@ mod final_outcome;
 #[cfg(test)]
 mod fixture;
 mod funded;
+mod guarantees;
 mod holdings;
 mod hostile;
 #[cfg(test)]
@@ -35,6 +36,7 @@ mod stale;
 mod unanimous;
 mod valid;
 mod view;
+mod virtual_view;
 mod watch;
 
 use std::sync::Arc;

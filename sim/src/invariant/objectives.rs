@@ -12,6 +12,7 @@ use fairway_core::types::{ChannelId, TurnNum};
 
 use super::run::Run;
 use super::view::{Progress, Views};
+use super::virtual_view::VirtualView;
 use super::{Invariant, Kind, Violation};
 use crate::observe::{Observed, PartyId};
 
@@ -31,6 +32,15 @@ impl ObjectiveTransitions {
             Event::ObjectiveApproved { id, terms, .. } => {
                 self.approve(views, node, id, terms.is_some())
             }
+            Event::VirtualApproved { id, .. } => {
+                if id.kind != ObjectiveKind::VirtualFund {
+                    return Err(format!("{id} was approved with the terms of another kind"));
+                }
+                match views.virtual_channel(node, id.channel) {
+                    Some(_) => Err(format!("{id} was approved for a channel that exists")),
+                    None => Ok(()),
+                }
+            }
             Event::ObjectiveRejected { id, .. } => self.end(views, node, id),
             Event::ObjectiveCompleted { id } => {
                 self.end(views, node, id)?;
@@ -49,6 +59,13 @@ impl ObjectiveTransitions {
         id: &ObjectiveId,
         has_terms: bool,
     ) -> Result<(), String> {
+        if let Some(channel) = views.virtual_channel(node, id.channel) {
+            return match (id.kind, channel.objective(id.kind)) {
+                (ObjectiveKind::VirtualDefund | ObjectiveKind::Dispute, None) => Ok(()),
+                (_, Some(_)) => Err(format!("{id} was approved twice")),
+                (_, None) => Err(format!("{id} is not for a virtual channel")),
+            };
+        }
         let channel = views.channel(node, id.channel);
         if has_terms != (id.kind == ObjectiveKind::DirectFund) {
             return Err(format!("{id} was approved with the terms of another kind"));
@@ -65,7 +82,12 @@ impl ObjectiveTransitions {
     }
 
     fn end(&self, views: &Views, node: PartyId, id: &ObjectiveId) -> Result<(), String> {
-        let progress = views.channel(node, id.channel).and_then(|c| c.objective(id.kind));
+        let of_virtual = views.virtual_channel(node, id.channel);
+        let progress = views
+            .channel(node, id.channel)
+            .map(|c| c.objective(id.kind))
+            .or(of_virtual.map(|c| c.objective(id.kind)))
+            .flatten();
         match progress {
             Some(Progress::Live) => Ok(()),
             Some(Progress::Completed) => Err(format!("{id} ended after it was completed")),
@@ -82,6 +104,12 @@ impl ObjectiveTransitions {
         let reached = match id.kind {
             ObjectiveKind::DirectFund => supported.is_some_and(|s| s.turn >= TurnNum::POSTFUND),
             ObjectiveKind::DirectDefund => fact.over && fact.held.is_zero(),
+            ObjectiveKind::VirtualFund => views
+                .virtual_channel(node, id.channel)
+                .is_some_and(|v| v.signed(TurnNum::POSTFUND) && is_opened(v)),
+            ObjectiveKind::VirtualDefund => views
+                .virtual_channel(node, id.channel)
+                .is_some_and(|v| v.unanimous(TurnNum::VIRTUAL_FINAL).is_some()),
             // A channel that nobody signed has nothing to collect, and a lapsed challenge leaves no log.
             ObjectiveKind::Dispute => true,
         };
@@ -100,6 +128,22 @@ impl ObjectiveTransitions {
         id: ChannelId,
         what: MessageKey,
     ) -> Result<(), String> {
+        if let Some(channel) = views.virtual_channel(node, id) {
+            let was_to_be_sent = match what {
+                MessageKey::StateTo(turn, _) => channel.signed(turn),
+                MessageKey::Voucher(total) => channel.is_payer() && total <= channel.paid,
+                // Neither is acknowledged, or of a direct channel.
+                MessageKey::FinalRequest
+                | MessageKey::State(_)
+                | MessageKey::UpdateRequest(_)
+                | MessageKey::CloseRequest => false,
+            };
+            return if was_to_be_sent {
+                Ok(())
+            } else {
+                Err(format!("{what:?} was acknowledged and never sent"))
+            };
+        }
         let Some(channel) = views.channel(node, id) else {
             return Err(format!("{what:?} was acknowledged in a channel that nobody opened"));
         };
@@ -109,6 +153,8 @@ impl ObjectiveTransitions {
                 channel.last_update.get(channel.me).is_some_and(|last| id <= *last)
             }
             MessageKey::CloseRequest => channel.objective(ObjectiveKind::DirectDefund).is_some(),
+            // Of a virtual channel.
+            MessageKey::StateTo(..) | MessageKey::FinalRequest | MessageKey::Voucher(_) => false,
         };
         if was_to_be_sent {
             Ok(())
@@ -128,6 +174,11 @@ impl ObjectiveTransitions {
         let known = known.is_some_and(|c| c.last_update.iter().any(|last| id <= *last));
         if known { Ok(()) } else { Err(format!("update {} was dropped and never wanted", id.0)) }
     }
+}
+
+/// Payer and payee rely on everybody's postfund; an intermediary has nothing to wait for after its own.
+fn is_opened(v: &VirtualView) -> bool {
+    !(v.is_payer() || v.is_payee()) || v.unanimous(TurnNum::POSTFUND).is_some()
 }
 
 impl Invariant for ObjectiveTransitions {
@@ -169,6 +220,25 @@ impl ObjectiveCompletes {
             approved: BTreeMap::new(),
             challenge_s: BTreeMap::new(),
             healed: false,
+        }
+    }
+
+    fn approve(&mut self, now_ns: u64, node: PartyId, event: &Event) {
+        match event {
+            Event::ObjectiveApproved { id, terms, .. } => {
+                self.approved.insert((node, *id), now_ns);
+                if let Some(terms) = terms {
+                    self.challenge_s.insert(id.channel, terms.challenge_duration);
+                }
+            }
+            Event::VirtualApproved { id, terms, .. } => {
+                self.approved.insert((node, *id), now_ns);
+                // A guarantee comes back by the ledger channel's own dispute at worst, after this one.
+                let ledgers = self.challenge_s.values().max().copied().unwrap_or(0);
+                let both = terms.challenge_duration.saturating_add(ledgers);
+                self.challenge_s.insert(id.channel, both);
+            }
+            _ => {}
         }
     }
 
@@ -219,11 +289,7 @@ impl Invariant for ObjectiveCompletes {
         match seen {
             Observed::Appended { node, events, .. } => {
                 for (_, event) in *events {
-                    let Event::ObjectiveApproved { id, terms, .. } = event else { continue };
-                    self.approved.insert((*node, *id), now_ns);
-                    if let Some(terms) = terms {
-                        self.challenge_s.insert(id.channel, terms.challenge_duration);
-                    }
+                    self.approve(now_ns, *node, event);
                 }
             }
             Observed::Healed => self.healed = true,

@@ -194,12 +194,14 @@ impl NoStaleChallengeSigned {
         id: ChannelId,
         turn: TurnNum,
     ) -> Result<(), Violation> {
-        let newest = views.channel(node, id).and_then(|c| c.supported);
-        let Some(newest) = newest.filter(|s| turn < s.turn) else { return Ok(()) };
+        let newest = match views.virtual_channel(node, id) {
+            Some(v) => v.newest(),
+            None => views.channel(node, id).and_then(|c| c.supported).map(|s| s.turn),
+        };
+        let Some(newest) = newest.filter(|newest| turn < *newest) else { return Ok(()) };
         let what = format!(
-            "{} signed a challenge with turn {turn} while turn {} is supported",
+            "{} signed a challenge with turn {turn} while turn {newest} is supported",
             self.run.name(node),
-            newest.turn,
         );
         Err(Violation::safety("no-stale-challenge-signed", node, id, what))
     }

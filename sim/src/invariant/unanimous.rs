@@ -9,7 +9,7 @@ use fairway_core::chain_types::B256;
 use fairway_core::event::Event;
 use fairway_core::machine::NodeState;
 use fairway_core::nitro::{Signature, SignedState};
-use fairway_core::types::{ChannelId, Lsn, Timestamp};
+use fairway_core::types::{ChannelId, Lsn, Timestamp, TurnNum};
 
 use super::run::Run;
 use super::shares::Shares;
@@ -31,8 +31,8 @@ pub(super) struct SupportIsUnanimous {
 struct Logged {
     lsn: Lsn,
     touched: BTreeSet<ChannelId>,
-    /// By channel, the hash that was found to be unanimous last.
-    verified: BTreeMap<ChannelId, B256>,
+    /// By channel and turn, the hash that was found to be unanimous last.
+    verified: BTreeMap<(ChannelId, TurnNum), B256>,
     /// By channel and state hash.
     signatures: BTreeMap<ChannelId, BTreeMap<B256, Vec<Signature>>>,
 }
@@ -66,6 +66,11 @@ impl SupportIsUnanimous {
             if let Some(supported) = state.channel(channel).and_then(|c| c.supported.as_ref()) {
                 self.check(node, channel, supported)?;
             }
+            if let Some(v) = state.virtual_channel(channel) {
+                for unanimous in v.states.values().filter(|s| s.is_unanimous()) {
+                    self.check(node, channel, unanimous)?;
+                }
+            }
         }
         Ok(())
     }
@@ -77,7 +82,7 @@ impl SupportIsUnanimous {
         supported: &SignedState,
     ) -> Result<(), Violation> {
         let logged = &mut self.nodes[node.0];
-        if logged.verified.get(&channel) == Some(&supported.hash()) {
+        if logged.verified.get(&(channel, supported.turn())) == Some(&supported.hash()) {
             return Ok(());
         }
         let state = supported.state();
@@ -97,7 +102,7 @@ impl SupportIsUnanimous {
             let violation = Violation::safety("support-is-unanimous", node, channel, what);
             return Err(violation.losing(node, Shares::of(state).of_index(me)));
         }
-        logged.verified.insert(channel, hash);
+        logged.verified.insert((channel, state.turn), hash);
         Ok(())
     }
 

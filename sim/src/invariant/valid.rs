@@ -1,18 +1,21 @@
 //! I3: every signature that an honest node releases is valid, and what it signs may follow what its log holds.
 //!
 //! The rules are those of a direct channel of two, written again from the protocol: 3.0 (turns), 3.1 (the opening), 3.2 (the final
-//! state) and 3.8 (conservation). One is ours: a node signs its own money away only where its own user asked for that payment.
+//! state) and 3.8 (conservation); those of a virtual channel follow them (I15), and what a guarantee may change is in `guarantees`. One
+//! is ours: a node signs its own money away only where its own user asked for that payment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fairway_core::event::Event;
-use fairway_core::nitro::{Signature, SignedState};
-use fairway_core::types::TurnNum;
+use fairway_core::event::{Event, VirtualTerms};
+use fairway_core::nitro::{Allocation, AllocationType, Signature, SignedState};
+use fairway_core::types::{Address, Destination, TurnNum};
 
+use super::guarantees::carried;
 use super::run::{Released, Run, released};
-use super::shares::Shares;
+use super::shares::{Shares, guarantees_of};
 use super::view::{ChannelView, Views};
+use super::virtual_view::VirtualView;
 use super::{Invariant, Violation};
 use crate::observe::{Observed, PartyId};
 use crate::world::memo::Memo;
@@ -55,6 +58,14 @@ impl SignedStatesAreValid {
         signed: &SignedState,
     ) -> Result<(), Violation> {
         let id = signed.channel();
+        if let Some(channel) = views.virtual_channel(node, id) {
+            return check_virtual(channel, signed).map_err(|why| {
+                let name = self.run.name(node);
+                let turn = signed.turn();
+                let what = format!("{name} signed an invalid state of virtual turn {turn}: {why}");
+                Violation::safety("signed-states-are-valid", node, id, what)
+            });
+        }
         let wrong = |why: &str| {
             let name = self.run.name(node);
             let what = format!("{name} signed an invalid state of turn {}: {why}", signed.turn());
@@ -77,7 +88,9 @@ impl SignedStatesAreValid {
         if supported.and_then(TurnNum::next) != Some(signed.turn()) {
             return Err(wrong("it does not follow the supported one"));
         }
-        let (before, after) = (channel.mine(), shares.of_index(channel.me));
+        let guaranteed = guarantees_of(signed.state());
+        let before = carried(views.of(node), id, channel, &guaranteed).map_err(&wrong)?;
+        let after = shares.of_index(channel.me);
         let given = before.saturating_sub(after);
         if !given.is_zero() && !channel.wanted.iter().any(|u| u.amount == given) {
             return Err(wrong("it gives money away that nobody asked to pay").losing(node, given));
@@ -111,13 +124,64 @@ impl SignedStatesAreValid {
     }
 }
 
+/// I15: a virtual channel's states differ in nothing but what the payee gets; nothing before the final one, in the final one at least
+/// what the payee holds vouchers for, and no more than the payer promised.
+fn check_virtual(channel: &VirtualView, signed: &SignedState) -> Result<(), &'static str> {
+    let state = signed.state();
+    let VirtualTerms { participants, nonce, challenge_duration, asset, amount } = &channel.terms;
+    let fixed = &state.fixed;
+    if fixed.participants != *participants
+        || fixed.nonce != *nonce
+        || fixed.challenge_duration != *challenge_duration
+    {
+        return Err("the fixed part is not the agreed one");
+    }
+    if !state.app_data.is_empty() {
+        return Err("it has application data");
+    }
+    let (Some(payer), Some(payee), [exit]) =
+        (participants.first(), participants.last(), state.outcome.as_slice())
+    else {
+        return Err("its outcome is not that of a virtual channel");
+    };
+    let [left, right] = exit.allocations.as_slice() else {
+        return Err("its outcome does not have two entries");
+    };
+    let entry = |a: &Allocation, who: &Address| {
+        a.destination == Destination::of(*who)
+            && a.allocation_type == AllocationType::GUARANTEE
+            && a.metadata.is_empty()
+    };
+    let plain = exit.asset == *asset && exit.asset_type == 0 && exit.asset_metadata.is_empty();
+    if !plain || !entry(left, payer) || !entry(right, payee) {
+        return Err("its outcome is not that of a virtual channel");
+    }
+    if left.amount.checked_add(right.amount) != Some(*amount) {
+        return Err("the total changes");
+    }
+    let is_final = state.turn == TurnNum::VIRTUAL_FINAL;
+    if state.is_final != is_final || !is_final && state.turn > TurnNum::POSTFUND {
+        return Err("a virtual channel has the turns 0, 1 and a final 3");
+    }
+    if !is_final && !right.amount.is_zero() {
+        return Err("something was paid before the channel opened");
+    }
+    if channel.is_payee() && right.amount < channel.paid {
+        return Err("it pays less than the vouchers that were received");
+    }
+    if channel.is_payer() && right.amount > channel.paid {
+        return Err("it pays more than was promised");
+    }
+    Ok(())
+}
+
 impl Invariant for SignedStatesAreValid {
     fn name(&self) -> &'static str {
         "signed-states-are-valid"
     }
 
     fn catalogue(&self) -> &'static [&'static str] {
-        &["I3"]
+        &["I3", "I15", "I17", "I18"]
     }
 
     fn statement(&self) -> &'static str {

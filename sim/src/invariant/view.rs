@@ -9,8 +9,10 @@ use fairway_core::event::{Event, ObjectiveKind, Terms, Update, UpdateId};
 use fairway_core::nitro::{Log, SignedState};
 use fairway_core::types::{Address, Amount, BlockNum, ChannelId, Timestamp};
 
+use super::guarantees;
 use super::run::Run;
-use super::shares::{Brief, Shares};
+use super::shares::{Brief, Guaranteed, Shares, guarantees_of};
+use super::virtual_view::VirtualView;
 use crate::observe::{Observed, PartyId};
 
 /// The views of all honest nodes: one fold of each log, maintained by the [`Watch`](super::Watch) and lent to every invariant.
@@ -24,6 +26,8 @@ pub(super) struct NodeView {
     confirmations: u64,
     /// By channel.
     pub channels: BTreeMap<ChannelId, ChannelView>,
+    /// By virtual channel.
+    pub virtuals: BTreeMap<ChannelId, VirtualView>,
     /// The newest logged block.
     pub head: Option<BlockRef>,
     /// A height counts once it was `confirmations` below a logged head, until a logged reorg goes below it.
@@ -49,6 +53,8 @@ pub(super) struct ChannelView {
     pub supported: Option<Brief>,
     /// The same as of the last sync.
     pub durable: Option<Brief>,
+    /// The guarantees in the newest supported state, by target.
+    pub guarantees: BTreeMap<ChannelId, Guaranteed>,
     /// Newer states with a bit for each signature.
     pub pending: Vec<(Brief, u32)>,
     /// The newest state with the node's own signature.
@@ -99,6 +105,15 @@ impl Views {
         self.0.get(node.0)?.channels.get(&channel)
     }
 
+    /// One node's view of one virtual channel.
+    pub(super) fn virtual_channel(
+        &self,
+        node: PartyId,
+        channel: ChannelId,
+    ) -> Option<&VirtualView> {
+        self.0.get(node.0)?.virtuals.get(&channel)
+    }
+
     /// Takes one event of a node into account.
     pub(super) fn fold(&mut self, node: PartyId, event: &Event) {
         self.0[node.0].fold(event);
@@ -130,8 +145,15 @@ impl Views {
 
 impl NodeView {
     fn new(me: Address, confirmations: u64) -> NodeView {
-        let channels = BTreeMap::new();
-        NodeView { me, confirmations, channels, head: None, confirmed: None, ahead: Vec::new() }
+        NodeView {
+            me,
+            confirmations,
+            channels: BTreeMap::new(),
+            virtuals: BTreeMap::new(),
+            head: None,
+            confirmed: None,
+            ahead: Vec::new(),
+        }
     }
 
     /// What the contract says at the confirmed height.
@@ -150,6 +172,8 @@ impl NodeView {
         for channel in self.ahead.drain(..) {
             if let Some(channel) = self.channels.get_mut(&channel) {
                 channel.durable = channel.supported;
+            } else if let Some(channel) = self.virtuals.get_mut(&channel) {
+                channel.synced();
             }
         }
     }
@@ -172,12 +196,16 @@ impl NodeView {
             Event::StateSigned { state, .. }
             | Event::StateReceived { state, .. }
             | Event::StatePublished { state } => {
+                let carried = self.carried(state);
                 if let Some(channel) = self.channels.get_mut(&state.channel()) {
                     let before = channel.supported.map(|s| s.turn);
-                    channel.merge(state, matches!(event, Event::StateSigned { .. }));
+                    let signed = matches!(event, Event::StateSigned { .. });
+                    channel.merge(state, carried.filter(|_| signed));
                     if channel.supported.map(|s| s.turn) > before {
                         self.ahead.push(state.channel());
                     }
+                } else if let Some(channel) = self.virtuals.get_mut(&state.channel()) {
+                    channel.merge(state);
                 }
             }
             Event::DepositWanted { channel, held_before, amount } => {
@@ -204,7 +232,24 @@ impl NodeView {
                 self.confirmed = self.confirmed.max(reached);
             }
             Event::BlocksReverted { to } => self.revert(*to),
+            Event::VirtualApproved { id, terms, right, .. } => {
+                let opened = VirtualView::new(terms, self.me, *right);
+                self.virtuals.entry(id.channel).or_insert(opened);
+                self.progress(id.channel, id.kind, Progress::Live);
+            }
+            Event::LedgerNamed { channel, ledger } => {
+                if let Some(channel) = self.virtuals.get_mut(channel) {
+                    channel.ledgers[0] = Some(*ledger);
+                }
+            }
+            Event::VoucherSigned { voucher } | Event::VoucherReceived { voucher } => {
+                if let Some(channel) = self.virtuals.get_mut(&voucher.channel) {
+                    channel.promise(voucher.amount);
+                    self.ahead.push(voucher.channel);
+                }
+            }
             Event::Pinned(_)
+            | Event::PaymentAppPinned { .. }
             | Event::TxWanted { .. }
             | Event::MessageAcked { .. }
             | Event::RecoveryEntered { .. }
@@ -213,12 +258,25 @@ impl NodeView {
         }
     }
 
+    /// What is ours once the guarantees have changed as `state` says, if that is a ledger channel's.
+    fn carried(&self, state: &SignedState) -> Option<Amount> {
+        let channel = self.channels.get(&state.channel())?;
+        let after = guarantees_of(state.state());
+        let carried = guarantees::carried(self, state.channel(), channel, &after);
+        Some(carried.unwrap_or(channel.mine()))
+    }
+
     fn opened(&self, terms: &Terms) -> ChannelView {
         let me = terms.participants.iter().position(|p| *p == self.me).unwrap_or(usize::MAX);
         ChannelView {
             me,
             participants: terms.participants,
-            opening: Shares { canonical: true, asset: terms.asset, amounts: terms.deposits },
+            opening: Shares {
+                canonical: true,
+                asset: terms.asset,
+                amounts: terms.deposits,
+                locked: Amount::ZERO,
+            },
             challenge_duration: terms.challenge_duration,
             ..ChannelView::default()
         }
@@ -227,10 +285,15 @@ impl NodeView {
     fn progress(&mut self, channel: ChannelId, kind: ObjectiveKind, progress: Progress) {
         if let Some(channel) = self.channels.get_mut(&channel) {
             channel.objectives[slot(kind)] = Some(progress);
+        } else if let Some(channel) = self.virtuals.get_mut(&channel) {
+            channel.objectives[slot(kind)] = Some(progress);
         }
     }
 
     fn learn(&mut self, block: BlockNum, log: &Log) {
+        if let Some(channel) = self.virtuals.get_mut(&log.channel()) {
+            return channel.learn(block, log);
+        }
         let Some(channel) = self.channels.get_mut(&log.channel()) else { return };
         let before = channel.facts.last().map_or(Fact::default(), |(_, fact)| *fact);
         channel.facts.push((block, before.after(log, channel.opening.asset)));
@@ -246,6 +309,7 @@ impl NodeView {
                 channel.facts.pop();
             }
         }
+        self.virtuals.values_mut().for_each(|channel| channel.revert(to.number));
     }
 }
 
@@ -287,11 +351,12 @@ impl ChannelView {
         fact.map(|(_, fact)| *fact)
     }
 
-    fn merge(&mut self, state: &SignedState, by_us: bool) {
+    /// `carried` is what a state of ours leaves to us by its guarantees alone.
+    fn merge(&mut self, state: &SignedState, carried: Option<Amount>) {
         let brief = Brief::of(state);
         let mine = state.signed_by(self.me);
-        if by_us {
-            self.pay(&brief);
+        if let Some(before) = carried {
+            self.pay(before, &brief);
         }
         if mine && self.signed.is_none_or(|s| s.turn < brief.turn) {
             self.signed = Some(brief);
@@ -308,13 +373,14 @@ impl ChannelView {
         self.pending[at].1 |= mask;
         if self.pending[at].1.count_ones() as usize == state.state().fixed.participants.len() {
             self.supported = Some(brief);
+            self.guarantees = guarantees_of(state.state());
             self.pending.retain(|(b, _)| b.turn > brief.turn);
         }
     }
 
     /// A state of ours that gives away what a request asked for carries that request out.
-    fn pay(&mut self, brief: &Brief) {
-        let (before, after) = (self.mine(), brief.shares.of_index(self.me));
+    fn pay(&mut self, before: Amount, brief: &Brief) {
+        let after = brief.shares.of_index(self.me);
         let paid = before.checked_sub(after).filter(|p| !p.is_zero());
         if let Some(at) = self.wanted.iter().position(|u| Some(u.amount) == paid) {
             self.wanted.remove(at);
@@ -352,10 +418,11 @@ pub(super) fn mask_of(state: &SignedState) -> u32 {
     state.sigs().keys().fold(0, |mask, i| mask | 1u32.checked_shl(u32::from(*i)).unwrap_or(0))
 }
 
-fn slot(kind: ObjectiveKind) -> usize {
+/// A channel is direct or virtual, so both kinds of opening and of closing share a place.
+pub(super) fn slot(kind: ObjectiveKind) -> usize {
     match kind {
-        ObjectiveKind::DirectFund => 0,
-        ObjectiveKind::DirectDefund => 1,
+        ObjectiveKind::DirectFund | ObjectiveKind::VirtualFund => 0,
+        ObjectiveKind::DirectDefund | ObjectiveKind::VirtualDefund => 1,
         ObjectiveKind::Dispute => 2,
     }
 }

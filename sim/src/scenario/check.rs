@@ -9,7 +9,7 @@ use super::fault::{ChainFault, Fault, FaultDo, Target};
 use super::names::{EVENT_NAMES, GOAL_NAMES, unknown};
 use super::op::{Op, OpKind};
 use super::resolve::milestone;
-use super::topology::{Channel, Party};
+use super::topology::{Channel, Party, Virtual};
 use super::unit::{Count, Nanos, Quantity};
 use super::{Expect, SCHEMA, Scenario, ScenarioFile};
 use crate::seed_id::is_kebab;
@@ -24,6 +24,7 @@ impl Scenario {
         check.head(self);
         check.parties();
         check.channels();
+        check.virtuals();
         check.ops();
         for (index, fault) in self.file.fault.iter().enumerate() {
             check.fault(&format!("fault[{index}]"), fault);
@@ -181,13 +182,75 @@ impl Check<'_> {
         }
     }
 
+    fn virtuals(&mut self) {
+        for (index, channel) in self.file.topology.virtuals.iter().enumerate() {
+            let path = format!("topology.virtuals[{index}]");
+            self.virtual_channel(&path, index, channel);
+        }
+    }
+
+    fn virtual_channel(&mut self, path: &str, index: usize, channel: &Virtual) {
+        let topology = &self.file.topology;
+        let mut others = topology.virtuals[..index].iter().map(|other| &other.id);
+        let taken = others.any(|id| *id == channel.id)
+            || topology.channels.iter().any(|other| other.id == channel.id);
+        if !is_name(&channel.id) || taken {
+            let what = "expected a name of letters, digits, `_` and `-` that no other channel has";
+            self.add(format!("{path}.id"), format!("{what}, found `{}`", channel.id));
+        }
+        if channel.parties.len() < 2 {
+            let found = channel.parties.len();
+            let what = format!("expected at least a payer and a payee, found {found}");
+            self.add(format!("{path}.parties"), what);
+        }
+        for (at, party) in channel.parties.iter().enumerate() {
+            self.party(&format!("{path}.parties[{at}]"), party);
+            if channel.parties[..at].contains(party) {
+                let what = format!("expected each party once, found `{party}` twice");
+                self.add(format!("{path}.parties[{at}]"), what);
+            }
+        }
+        for (at, pair) in channel.parties.windows(2).enumerate() {
+            let [left, right] = pair else { continue };
+            if !topology.channels.iter().any(|c| joins(c, left, right)) {
+                self.add(
+                    format!("{path}.parties[{}]", at + 1),
+                    format!("expected neighbours that share a channel, found none between {left} and {right}"),
+                );
+            }
+        }
+        self.virtual_terms(path, channel);
+    }
+
+    fn virtual_terms(&mut self, path: &str, channel: &Virtual) {
+        if channel.amount.0.is_zero() {
+            self.add(format!("{path}.amount"), "expected an amount above zero, found 0 wei");
+        }
+        let duration = channel.challenge_duration;
+        if duration == Nanos::ZERO || !duration.0.is_multiple_of(1_000_000_000) {
+            self.add(
+                format!("{path}.challenge_duration"),
+                format!("expected whole seconds, at least 1s, found {duration}"),
+            );
+        }
+        if let (Some(ledger), [payer, next, ..]) = (&channel.ledger, channel.parties.as_slice()) {
+            let channels = &self.file.topology.channels;
+            let usable = channels.iter().filter(|c| joins(c, payer, next));
+            let usable: Vec<&str> = usable.map(|c| c.id.as_str()).collect();
+            if !usable.contains(&ledger.as_str()) {
+                let what = unknown(&format!("a channel of {payer} and {next}"), ledger, &usable);
+                self.add(format!("{path}.ledger"), what);
+            }
+        }
+    }
+
     fn ops(&mut self) {
         let mut ids = BTreeSet::new();
         let mut opened = BTreeSet::new();
         for (index, op) in self.file.op.iter().enumerate() {
             let path = format!("op[{index}]");
             if let Some(id) = &op.id {
-                let taken = self.file.topology.channels.iter().any(|channel| channel.id == *id);
+                let taken = self.channel_ids().contains(&id.as_str());
                 if !is_name(id) || taken || !ids.insert(id.as_str()) {
                     let what = "expected a name that no other operation and no channel has";
                     self.add(format!("{path}.id"), format!("{what}, found `{id}`"));
@@ -195,16 +258,29 @@ impl Check<'_> {
             }
             self.op_trigger(&path, index, op);
             self.op_args(&format!("{path}.args"), op);
-            if let OpKind::ChannelOpen(open) = &op.what
-                && !opened.insert(open.id.as_str())
-            {
+            let opens = match &op.what {
+                OpKind::ChannelOpen(open) => &open.id,
+                OpKind::VirtualOpen(open) => &open.id,
+                OpKind::ChannelPay(_)
+                | OpKind::ChannelClose(_)
+                | OpKind::ForceClose(_)
+                | OpKind::Restart(_) => continue,
+            };
+            if !opened.insert(opens.as_str()) {
                 self.add(
                     format!("{path}.args.id"),
-                    format!("expected each channel to be opened once, found `{}` again", open.id),
+                    format!("expected each channel to be opened once, found `{opens}` again"),
                 );
             }
         }
         self.unopened(&opened);
+    }
+
+    /// The names of all channels, virtual ones last.
+    fn channel_ids(&self) -> Vec<&str> {
+        let topology = &self.file.topology;
+        let direct = topology.channels.iter().map(|channel| channel.id.as_str());
+        direct.chain(topology.virtuals.iter().map(|channel| channel.id.as_str())).collect()
     }
 
     /// A channel that is used and never opened makes operations wait for ever.
@@ -216,9 +292,9 @@ impl Check<'_> {
                     (&close.channel, format!("op[{index}].args.channel"))
                 }
                 OpKind::ForceClose(close) => (&close.channel, format!("op[{index}].args.channel")),
-                OpKind::ChannelOpen(_) | OpKind::Restart(_) => continue,
+                OpKind::ChannelOpen(_) | OpKind::VirtualOpen(_) | OpKind::Restart(_) => continue,
             };
-            let known = self.file.topology.channels.iter().any(|known| known.id == *channel);
+            let known = self.channel_ids().contains(&channel.as_str());
             if known && !opened.contains(channel.as_str()) {
                 self.add(
                     path,
@@ -255,6 +331,9 @@ impl Check<'_> {
                 ["open", "updated", "closed"].map(|what| format!("{}.{what}", channel.id))
             })
             .collect();
+        for channel in &self.file.topology.virtuals {
+            known.extend(["open", "paid", "closed"].map(|what| format!("{}.{what}", channel.id)));
+        }
         let earlier = self.file.op[..index].iter().filter_map(|op| op.id.as_ref());
         known.extend(earlier.map(|id| format!("{id}.done")));
         if milestone(self.file, after).is_none() || !known.iter().any(|name| name == after) {
@@ -266,10 +345,20 @@ impl Check<'_> {
     fn op_args(&mut self, path: &str, op: &Op) {
         match &op.what {
             OpKind::ChannelOpen(open) => {
+                self.direct(&format!("{path}.id"), &open.id);
                 self.channel_use(path, "id", &open.id, open.from.as_deref());
+            }
+            OpKind::VirtualOpen(open) => {
+                let known = self.file.topology.virtuals.iter().map(|v| v.id.as_str());
+                let known: Vec<&str> = known.collect();
+                if !known.contains(&open.id.as_str()) {
+                    let what = unknown("a virtual channel", &open.id, &known);
+                    self.add(format!("{path}.id"), what);
+                }
             }
             OpKind::ChannelPay(pay) => {
                 self.channel_use(path, "channel", &pay.channel, Some(&pay.from));
+                self.virtual_payer(&format!("{path}.from"), &pay.channel, &pay.from);
                 if pay.amount.least().0.is_zero() {
                     self.add(
                         format!("{path}.amount"),
@@ -294,20 +383,42 @@ impl Check<'_> {
         }
     }
 
+    /// Whether the channel is a direct one, unless it is none at all.
+    fn direct(&mut self, path: &str, id: &str) {
+        if self.file.topology.virtuals.iter().any(|channel| channel.id == id) {
+            let what = format!("expected a direct channel, found the virtual channel `{id}`");
+            self.add(path, what);
+        }
+    }
+
+    /// In a virtual channel money goes one way.
+    fn virtual_payer(&mut self, path: &str, id: &str, from: &str) {
+        let channel = self.file.topology.virtuals.iter().find(|channel| channel.id == id);
+        if let Some(payer) = channel.and_then(|channel| channel.parties.first())
+            && payer != from
+        {
+            self.add(path, format!("expected {id}'s payer `{payer}`, found `{from}`"));
+        }
+    }
+
     /// Whether the channel exists and `from` takes part in it.
     fn channel_use(&mut self, path: &str, key: &str, id: &str, from: Option<&str>) {
-        let channels = &self.file.topology.channels;
-        let Some(channel) = channels.iter().find(|channel| channel.id == id) else {
-            let known: Vec<&str> = channels.iter().map(|channel| channel.id.as_str()).collect();
-            self.add(format!("{path}.{key}"), unknown("a channel", id, &known));
-            return;
+        let topology = &self.file.topology;
+        let direct = topology.channels.iter().find(|channel| channel.id == id);
+        let parties: Vec<&str> = match direct {
+            Some(channel) => vec![&channel.parties.0, &channel.parties.1],
+            None => match topology.virtuals.iter().find(|channel| channel.id == id) {
+                Some(channel) => channel.parties.iter().map(String::as_str).collect(),
+                None => {
+                    let what = unknown("a channel", id, &self.channel_ids());
+                    return self.add(format!("{path}.{key}"), what);
+                }
+            },
         };
-        let (first, second) = &channel.parties;
         if let Some(from) = from
-            && from != first
-            && from != second
+            && !parties.contains(&from)
         {
-            let what = unknown(&format!("a participant of {id}"), from, &[first, second]);
+            let what = unknown(&format!("a participant of {id}"), from, &parties);
             self.add(format!("{path}.from"), what);
         }
     }
@@ -401,6 +512,12 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Whether the channel is between these two.
+fn joins(channel: &Channel, left: &str, right: &str) -> bool {
+    let (first, second) = &channel.parties;
+    first == left && second == right || first == right && second == left
 }
 
 /// Whether this can name a party, a channel or an operation: no dots, so that triggers can be told apart.

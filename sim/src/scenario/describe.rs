@@ -31,6 +31,16 @@ impl Plan {
                 channel.id, channel.challenge_duration
             ));
         }
+        for channel in &self.virtuals {
+            let on = channel.ledger.as_ref().map_or(String::new(), |id| format!(" on {id}"));
+            lines.push(format!(
+                "Virtual channel {}: up to {} over {}{on}; a challenge can be answered for {}.",
+                channel.id,
+                channel.amount,
+                channel.parties.join(" - "),
+                channel.challenge_duration
+            ));
+        }
         lines.extend(self.ops.iter().map(|op| format!("{}: {op}.", op.id)));
         lines.extend(self.faults.iter().map(|fault| format!("{}: {fault}.", fault.id)));
         lines
@@ -121,6 +131,7 @@ impl fmt::Display for Milestone {
         match self {
             Milestone::ChannelOpen(channel) => write!(f, "{channel} is open"),
             Milestone::ChannelUpdated(channel) => write!(f, "{channel} was updated"),
+            Milestone::VirtualPaid(channel) => write!(f, "something was paid in {channel}"),
             Milestone::ChannelClosed(channel) => write!(f, "{channel} is closed"),
             Milestone::Done(element) => write!(f, "{element} is done"),
         }

@@ -39,7 +39,7 @@ pub use names::{EVENT_NAMES, GOAL_NAMES, closest};
 pub use plan::{
     Element, FaultAction, FaultTrigger, Link, Milestone, OpAction, OpTrigger, Payment, Plan,
     PlannedChain, PlannedChannel, PlannedClock, PlannedFault, PlannedNetwork, PlannedOp,
-    PlannedParty, PlannedStep,
+    PlannedParty, PlannedStep, PlannedVirtual,
 };
 pub use topology::{Role, Strategy};
 pub use unit::{Blocks, ByteCount, Count, Drift, Money, Nanos, Ppm, Quantity, Shift};

@@ -24,6 +24,11 @@ pub const GOAL_NAMES: &[&str] = &[
     "hostile-message-refused",
     "objective-rejected",
     "clock-went-back",
+    "virtual-open",
+    "virtual-closed",
+    "voucher-received",
+    "voucher-redeemed",
+    "guarantee-reclaimed",
 ];
 
 /// The candidate that was probably meant: the closest, when it is close.

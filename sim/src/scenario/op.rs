@@ -19,7 +19,8 @@ pub struct Op {
     /// When, from the start of the run.
     #[serde(default)]
     pub at: Option<Dist<Nanos>>,
-    /// After which milestone: `C.open`, `C.updated`, `C.closed` of a channel, `<id>.done` of an earlier operation.
+    /// After which milestone: `C.open`, `C.updated`, `C.closed` of a channel, `V.open`, `V.paid`, `V.closed` of a virtual one,
+    /// `<id>.done` of an earlier operation.
     #[serde(default)]
     pub after: Option<String>,
     /// How long after that milestone.
@@ -42,7 +43,10 @@ pub enum OpKind {
     /// Open and fund a channel of the topology.
     #[serde(rename = "channel.open")]
     ChannelOpen(ChannelOpen),
-    /// Pay once, or many times.
+    /// Open a virtual channel of the topology; its payer asks.
+    #[serde(rename = "virtual.open")]
+    VirtualOpen(VirtualOpen),
+    /// Pay once, or many times, in a channel of either kind.
     #[serde(rename = "channel.pay")]
     ChannelPay(ChannelPay),
     /// Close together with the peer.
@@ -66,13 +70,21 @@ pub struct ChannelOpen {
     pub from: Option<String>,
 }
 
+/// Arguments of `virtual.open`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualOpen {
+    /// Which virtual channel of the topology.
+    pub id: String,
+}
+
 /// Arguments of `channel.pay`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelPay {
     /// In which channel.
     pub channel: String,
-    /// Who pays; the other participant receives.
+    /// Who pays; the other participant receives. In a virtual channel only its payer can.
     pub from: String,
     /// How much, drawn for each payment.
     pub amount: Dist<Money>,

@@ -42,6 +42,9 @@ pub struct Plan {
     pub parties: Vec<PlannedParty>,
     /// The channels that operations may open.
     pub channels: Vec<PlannedChannel>,
+    /// The virtual channels that operations may open over them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub virtuals: Vec<PlannedVirtual>,
     /// The chain.
     pub chain: PlannedChain,
     /// Every link, outside the faults that touch it.
@@ -120,6 +123,22 @@ pub struct PlannedChannel {
     pub challenge_duration: Nanos,
 }
 
+/// A virtual channel that operations may open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedVirtual {
+    /// How operations and triggers name it.
+    pub id: String,
+    /// The payer, the intermediaries, the payee.
+    pub parties: Vec<String>,
+    /// Most that can be paid, in wei.
+    pub amount: Amount,
+    /// How long a challenge can be answered; whole seconds.
+    pub challenge_duration: Nanos,
+    /// In which channel the payer guarantees it; `None` where its node chooses.
+    pub ledger: Option<String>,
+}
+
 /// The chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -179,7 +198,9 @@ pub enum Milestone {
     ChannelOpen(String),
     /// Some honest participant has a supported state of this channel beyond the postfund.
     ChannelUpdated(String),
-    /// Every honest participant considers this channel closed: concluded on chain and paid out.
+    /// The honest payee of this virtual channel holds a voucher.
+    VirtualPaid(String),
+    /// Every honest participant considers this channel closed: concluded on chain and paid out; a virtual one, done with.
     ChannelClosed(String),
     /// This operation was answered, with success or refusal; for payments, the last of them.
     Done(Element),
@@ -189,7 +210,7 @@ pub enum Milestone {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum OpAction {
-    /// Open and fund a channel.
+    /// Open a channel of either kind.
     Open {
         /// Which.
         channel: String,
@@ -372,6 +393,11 @@ impl Plan {
     /// The channel with this id.
     pub fn channel(&self, id: &str) -> Option<&PlannedChannel> {
         self.channels.iter().find(|channel| channel.id == id)
+    }
+
+    /// The virtual channel with this name.
+    pub fn virtual_channel(&self, id: &str) -> Option<&PlannedVirtual> {
+        self.virtuals.iter().find(|channel| channel.id == id)
     }
 
     /// The party with this name.

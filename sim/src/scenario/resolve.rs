@@ -12,9 +12,9 @@ use super::op::{ChannelPay, Op, OpKind};
 use super::plan::{
     Element, FaultAction, FaultTrigger, Link, Milestone, OpAction, OpTrigger, Payment, Plan,
     PlannedChain, PlannedChannel, PlannedClock, PlannedFault, PlannedNetwork, PlannedOp,
-    PlannedParty, PlannedStep,
+    PlannedParty, PlannedStep, PlannedVirtual,
 };
-use super::topology::{Channel, Clock};
+use super::topology::{Channel, Clock, Virtual};
 use super::unit::{Count, Nanos, Quantity};
 use super::{Scenario, ScenarioFile};
 use crate::chance::{Chance, Site};
@@ -53,6 +53,7 @@ impl Scenario {
                 .map(|name| resolve_party(chance, file, name))
                 .collect(),
             channels: topology.channels.iter().map(resolve_channel).collect(),
+            virtuals: topology.virtuals.iter().map(resolve_virtual).collect(),
             chain: PlannedChain {
                 block_time: topology.chain.block_time.clone(),
                 confirmations: topology.chain.confirmations.0,
@@ -121,6 +122,16 @@ fn resolve_channel(channel: &Channel) -> PlannedChannel {
     }
 }
 
+fn resolve_virtual(channel: &Virtual) -> PlannedVirtual {
+    PlannedVirtual {
+        id: channel.id.clone(),
+        parties: channel.parties.clone(),
+        amount: channel.amount.0,
+        challenge_duration: channel.challenge_duration,
+        ledger: channel.ledger.clone(),
+    }
+}
+
 fn resolve_op(chance: &mut Chance, file: &ScenarioFile, index: usize, op: &Op) -> PlannedOp {
     let id = Element::Op(index);
     let mut draw = Drawer { chance, owner: id.to_string() };
@@ -136,12 +147,15 @@ fn resolve_op(chance: &mut Chance, file: &ScenarioFile, index: usize, op: &Op) -
     };
     // The participant that stands first asks, unless the file says otherwise.
     let asks = |channel: &String, from: &Option<String>| {
-        let first = || find_channel(file, channel).parties.0.clone();
+        let first = || first_of(file, channel);
         from.clone().unwrap_or_else(first)
     };
     let what = match &op.what {
         OpKind::ChannelOpen(open) => {
             OpAction::Open { channel: open.id.clone(), from: asks(&open.id, &open.from) }
+        }
+        OpKind::VirtualOpen(open) => {
+            OpAction::Open { channel: open.id.clone(), from: first_of(file, &open.id) }
         }
         OpKind::ChannelPay(pay) => OpAction::Pay {
             channel: pay.channel.clone(),
@@ -176,20 +190,25 @@ fn resolve_payments(draw: &mut Drawer<'_>, pay: &ChannelPay) -> Vec<Payment> {
     payments
 }
 
-fn find_channel<'f>(file: &'f ScenarioFile, id: &str) -> &'f Channel {
-    let mut channels = file.topology.channels.iter();
-    channels.find(|channel| channel.id == id).expect("the check saw the channel")
+/// The leader of a channel, or the payer of a virtual one.
+fn first_of(file: &ScenarioFile, id: &str) -> String {
+    let direct = file.topology.channels.iter().find(|channel| channel.id == id);
+    let payer = || file.topology.virtuals.iter().find(|v| v.id == id)?.parties.first();
+    let first = direct.map(|channel| &channel.parties.0).or_else(payer);
+    first.expect("the check saw the channel").clone()
 }
 
 /// What `after = "…"` means; `None` when it means nothing.
 pub(super) fn milestone(file: &ScenarioFile, after: &str) -> Option<Milestone> {
     let (name, what) = after.rsplit_once('.')?;
     let is_channel = file.topology.channels.iter().any(|channel| channel.id == name);
+    let is_virtual = file.topology.virtuals.iter().any(|channel| channel.id == name);
     let op = file.op.iter().position(|op| op.id.as_deref() == Some(name));
     match (what, op) {
-        ("open", _) if is_channel => Some(Milestone::ChannelOpen(name.to_string())),
+        ("open", _) if is_channel || is_virtual => Some(Milestone::ChannelOpen(name.to_string())),
         ("updated", _) if is_channel => Some(Milestone::ChannelUpdated(name.to_string())),
-        ("closed", _) if is_channel => Some(Milestone::ChannelClosed(name.to_string())),
+        ("paid", _) if is_virtual => Some(Milestone::VirtualPaid(name.to_string())),
+        ("closed", _) if is_channel || is_virtual => Some(Milestone::ChannelClosed(name.to_string())),
         ("done", Some(index)) => Some(Milestone::Done(Element::Op(index))),
         _ => None,
     }

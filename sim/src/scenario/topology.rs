@@ -20,6 +20,9 @@ pub struct Topology {
     /// The channels that operations may open.
     #[serde(default)]
     pub channels: Vec<Channel>,
+    /// The virtual channels that operations may open over them.
+    #[serde(default)]
+    pub virtuals: Vec<Virtual>,
     /// The chain.
     #[serde(default)]
     pub chain: Chain,
@@ -166,6 +169,23 @@ pub struct Channel {
     pub deposits: BTreeMap<String, Money>,
     /// How long a challenge can be answered. Whole seconds, as the contract counts them.
     pub challenge_duration: Nanos,
+}
+
+/// A virtual channel that operations may open. Each two neighbours share a channel.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Virtual {
+    /// How operations and triggers name it.
+    pub id: String,
+    /// The payer, the intermediaries on the way, the payee.
+    pub parties: Vec<String>,
+    /// Most that can be paid.
+    pub amount: Money,
+    /// How long a challenge can be answered. Whole seconds, as the contract counts them.
+    pub challenge_duration: Nanos,
+    /// In which channel the payer guarantees it; by default the node chooses.
+    #[serde(default)]
+    pub ledger: Option<String>,
 }
 
 /// The chain.

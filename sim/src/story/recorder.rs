@@ -306,13 +306,18 @@ fn about(line: &mut Line, call: &Call) {
 fn event_kind(event: &Event) -> LineKind {
     match event {
         Event::ObjectiveApproved { .. }
+        | Event::VirtualApproved { .. }
         | Event::ObjectiveRejected { .. }
         | Event::ObjectiveCompleted { .. }
         | Event::RecoveryEntered { .. }
         | Event::RecoveryEnded => LineKind::Objective,
-        Event::StateSigned { .. } => LineKind::Sign,
-        Event::StateReceived { .. } | Event::StatePublished { .. } => LineKind::Receive,
+        Event::StateSigned { .. } | Event::VoucherSigned { .. } => LineKind::Sign,
+        Event::StateReceived { .. }
+        | Event::StatePublished { .. }
+        | Event::VoucherReceived { .. } => LineKind::Receive,
         Event::Pinned(_)
+        | Event::PaymentAppPinned { .. }
+        | Event::LedgerNamed { .. }
         | Event::DepositWanted { .. }
         | Event::TxWanted { .. }
         | Event::BlockAdded { .. }
@@ -333,10 +338,20 @@ fn event_turn(event: &Event) -> Option<TurnNum> {
             tx: WantedTx::Challenge { turn, .. } | WantedTx::Checkpoint { turn },
             ..
         } => Some(*turn),
+        Event::TxWanted { tx: WantedTx::Redeem { .. }, .. } => Some(TurnNum::REDEMPTION),
         Event::TxWanted {
-            tx: WantedTx::Conclude | WantedTx::TransferAll | WantedTx::TransferMine,
+            tx:
+                WantedTx::Conclude
+                | WantedTx::TransferAll
+                | WantedTx::TransferMine
+                | WantedTx::Reclaim { .. },
             ..
         }
+        | Event::PaymentAppPinned { .. }
+        | Event::VirtualApproved { .. }
+        | Event::LedgerNamed { .. }
+        | Event::VoucherSigned { .. }
+        | Event::VoucherReceived { .. }
         | Event::Pinned(_)
         | Event::ObjectiveApproved { .. }
         | Event::ObjectiveRejected { .. }

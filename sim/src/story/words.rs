@@ -14,7 +14,8 @@ impl Names {
     /// `Alice 3 ETH, Bob 7 ETH`.
     pub(super) fn split(&self, outcome: &Outcome) -> String {
         let entry = |a: &fairway_core::nitro::Allocation| {
-            let who = a.destination.address().map_or_else(|| "a channel".into(), |a| self.of(a));
+            let who =
+                a.destination.address().map_or_else(|| "a guarantee".into(), |a| self.of(a));
             format!("{who} {}", a.amount)
         };
         let entries: Vec<String> =
@@ -97,6 +98,27 @@ impl Names {
             }
             Event::ChannelWitnessed { .. } => format!("{who} has heard what {} knows", peer()),
             Event::RecoveryEnded => format!("{who} may sign again"),
+            Event::PaymentAppPinned { .. } => {
+                format!("{who} records which contract judges virtual channels")
+            }
+            Event::VirtualApproved { origin, terms, .. } => {
+                let names: Vec<String> = terms.participants.iter().map(|p| self.of(*p)).collect();
+                let verb = match origin {
+                    Origin::Peer => "agrees to take part in",
+                    Origin::User | Origin::Timeout | Origin::Violation => "opens",
+                };
+                let (way, amount) = (names.join(" - "), terms.amount);
+                format!("{who} {verb} a virtual channel {way} for up to {amount}")
+            }
+            Event::LedgerNamed { .. } => {
+                format!("{who} learns in which ledger channel the guarantee shall stand")
+            }
+            Event::VoucherSigned { voucher } => {
+                format!("{who} signs a voucher for {} in all", voucher.amount)
+            }
+            Event::VoucherReceived { voucher } => {
+                format!("{who} logs a voucher for {} in all", voucher.amount)
+            }
         }
     }
 
@@ -144,6 +166,29 @@ impl Names {
                     }
                 };
                 format!("{from} tells {to} what it knows: {known}")
+            }
+            Some(Wire::VirtualState { claim, .. }) => {
+                format!("{from} sends {to} {} of a virtual channel", self.state(&claim.state))
+            }
+            Some(Wire::Proposal { claim, .. }) => {
+                format!("{from} sends {to} {} with changed guarantees", self.state(&claim.state))
+            }
+            Some(Wire::FinalRequest { .. }) => {
+                format!("{from} asks {to} for the final state of a virtual channel")
+            }
+            Some(Wire::Voucher(voucher)) => {
+                format!("{from} sends {to} a voucher for {} in all", voucher.amount)
+            }
+            Some(Wire::VirtualResume { voucher, newest, .. }) => {
+                let known = match (voucher, newest) {
+                    (None, None) => "nothing".to_owned(),
+                    (Some(v), None) => format!("a voucher for {}", v.amount),
+                    (None, Some(s)) => turn_name(&s.state),
+                    (Some(v), Some(s)) => {
+                        format!("a voucher for {} and {}", v.amount, turn_name(&s.state))
+                    }
+                };
+                format!("{from} tells {to} what it knows of a virtual channel: {known}")
             }
         }
     }
@@ -195,6 +240,9 @@ impl Names {
             Notice::StaleChallenge { turn, .. } => {
                 format!("{who} notices a challenge with the old turn {turn}")
             }
+            Notice::PaymentReceived { total, delta, .. } => {
+                format!("{who}'s user hears: {delta} more was paid, {total} in all")
+            }
             Notice::DeepReorg { .. } => {
                 format!("{who} notices that confirmed facts have left the chain")
             }
@@ -245,6 +293,15 @@ pub(super) fn wire_noun(wire: Option<&Wire>) -> String {
         Some(Wire::Rejected { .. }) => "a rejection".into(),
         Some(Wire::ResumeRequest { .. }) => "a question about the channel".into(),
         Some(Wire::Resume { .. }) => "an answer about the channel".into(),
+        Some(Wire::VirtualState { claim, .. }) => {
+            format!("{} of a virtual channel", turn_name(&claim.state))
+        }
+        Some(Wire::Proposal { claim, .. }) => {
+            format!("{} with changed guarantees", turn_name(&claim.state))
+        }
+        Some(Wire::FinalRequest { .. }) => "a request for the final state".into(),
+        Some(Wire::Voucher(voucher)) => format!("a voucher for {}", voucher.amount),
+        Some(Wire::VirtualResume { .. }) => "an answer about a virtual channel".into(),
     }
 }
 
@@ -279,11 +336,16 @@ pub(super) fn call_state(call: &Call) -> Option<&State> {
 /// Which channel a message is about.
 pub(super) fn wire_channel(wire: &Wire) -> fairway_core::types::ChannelId {
     match wire {
-        Wire::State(claim) => claim.state.fixed.channel_id(),
+        Wire::State(claim) | Wire::VirtualState { claim, .. } | Wire::Proposal { claim, .. } => {
+            claim.state.fixed.channel_id()
+        }
+        Wire::Voucher(voucher) => voucher.channel,
         Wire::UpdateRequest { channel, .. }
         | Wire::CloseRequest { channel }
         | Wire::Ack { channel, .. }
         | Wire::ResumeRequest { channel }
+        | Wire::FinalRequest { channel }
+        | Wire::VirtualResume { channel, .. }
         | Wire::Resume { channel, .. } => *channel,
         Wire::Rejected { objective: ObjectiveId { channel, .. } } => *channel,
     }
@@ -292,13 +354,18 @@ pub(super) fn wire_channel(wire: &Wire) -> fairway_core::types::ChannelId {
 /// Which turn a message is about.
 pub(super) fn wire_turn(wire: &Wire) -> Option<TurnNum> {
     match wire {
-        Wire::State(claim) => Some(claim.state.turn),
+        Wire::State(claim) | Wire::VirtualState { claim, .. } | Wire::Proposal { claim, .. } => {
+            Some(claim.state.turn)
+        }
         Wire::Ack { what: MessageKey::State(turn), .. } => Some(*turn),
         Wire::Ack { .. }
         | Wire::UpdateRequest { .. }
         | Wire::CloseRequest { .. }
         | Wire::Rejected { .. }
         | Wire::ResumeRequest { .. }
+        | Wire::FinalRequest { .. }
+        | Wire::Voucher(_)
+        | Wire::VirtualResume { .. }
         | Wire::Resume { .. } => None,
     }
 }
@@ -313,6 +380,12 @@ fn begins(kind: ObjectiveKind, origin: Origin, peer: &str) -> String {
             format!("agrees to close the channel with {peer}")
         }
         (ObjectiveKind::DirectDefund, _) => format!("wants to close the channel with {peer}"),
+        (ObjectiveKind::VirtualFund, _) => "opens a virtual channel".into(),
+        (ObjectiveKind::VirtualDefund, Origin::Peer) => "agrees to close the virtual channel".into(),
+        (ObjectiveKind::VirtualDefund, Origin::Timeout) => {
+            "waits no longer and wants to close the virtual channel".into()
+        }
+        (ObjectiveKind::VirtualDefund, _) => "wants to close the virtual channel".into(),
         (ObjectiveKind::Dispute, Origin::Timeout) => {
             format!("waits no longer for {peer} and turns to the chain")
         }
@@ -328,6 +401,8 @@ fn doing(kind: ObjectiveKind) -> &'static str {
         ObjectiveKind::DirectFund => "opening the channel",
         ObjectiveKind::DirectDefund => "closing the channel in agreement",
         ObjectiveKind::Dispute => "the dispute",
+        ObjectiveKind::VirtualFund => "opening the virtual channel",
+        ObjectiveKind::VirtualDefund => "closing the virtual channel in agreement",
     }
 }
 
@@ -336,6 +411,8 @@ fn done(kind: ObjectiveKind) -> &'static str {
         ObjectiveKind::DirectFund => "the channel is open",
         ObjectiveKind::DirectDefund => "the channel is closed in agreement",
         ObjectiveKind::Dispute => "the dispute is settled",
+        ObjectiveKind::VirtualFund => "the virtual channel is open",
+        ObjectiveKind::VirtualDefund => "the virtual channel is closed in agreement",
     }
 }
 
@@ -346,14 +423,22 @@ fn wanted(tx: &WantedTx) -> String {
         WantedTx::Conclude => "conclude on chain".into(),
         WantedTx::TransferAll => "have everybody paid".into(),
         WantedTx::TransferMine => "have its own share paid".into(),
+        WantedTx::Redeem { voucher, .. } => format!("redeem its voucher for {}", voucher.amount),
+        WantedTx::Reclaim { .. } => "reclaim a guarantee".into(),
     }
 }
 
 fn key(what: MessageKey) -> String {
     match what {
-        MessageKey::State(TurnNum::PREFUND) => "the prefund".into(),
-        MessageKey::State(TurnNum::POSTFUND) => "the postfund".into(),
-        MessageKey::State(turn) => format!("turn {turn}"),
+        MessageKey::State(TurnNum::PREFUND) | MessageKey::StateTo(TurnNum::PREFUND, _) => {
+            "the prefund".into()
+        }
+        MessageKey::State(TurnNum::POSTFUND) | MessageKey::StateTo(TurnNum::POSTFUND, _) => {
+            "the postfund".into()
+        }
+        MessageKey::State(turn) | MessageKey::StateTo(turn, _) => format!("turn {turn}"),
+        MessageKey::FinalRequest => "the request for the final state".into(),
+        MessageKey::Voucher(total) => format!("the voucher for {total}"),
         MessageKey::UpdateRequest(id) => format!("payment request {}", id.0),
         MessageKey::CloseRequest => "the request to close".into(),
     }

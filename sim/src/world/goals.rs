@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairway_core::event::{Event, ObjectiveKind};
+use fairway_core::event::{Event, ObjectiveKind, WantedTx};
 use fairway_core::nitro::{Call, Log};
 use fairway_core::types::{Amount, BlockNum, ChannelId};
 
@@ -89,6 +89,8 @@ impl Goals {
         match event {
             Event::ObjectiveCompleted { id } => match id.kind {
                 ObjectiveKind::DirectFund => self.reach("channel-open"),
+                ObjectiveKind::VirtualFund => self.reach("virtual-open"),
+                ObjectiveKind::VirtualDefund => self.reach("virtual-closed"),
                 ObjectiveKind::DirectDefund => self.reach("channel-closed"),
                 ObjectiveKind::Dispute => {
                     self.reach("channel-closed");
@@ -97,6 +99,11 @@ impl Goals {
             },
             Event::ObjectiveRejected { .. } => self.reach("objective-rejected"),
             Event::StateSigned { update: Some(_), .. } => self.reach("payment-made"),
+            Event::VoucherReceived { .. } => self.reach("voucher-received"),
+            Event::TxWanted { tx: WantedTx::Redeem { .. }, .. } => self.reach("voucher-redeemed"),
+            Event::TxWanted { tx: WantedTx::Reclaim { .. }, .. } => {
+                self.reach("guarantee-reclaimed")
+            }
             Event::BlockAdded { logs, .. } => {
                 for log in logs {
                     self.log(node, &log.log);

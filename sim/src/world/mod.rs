@@ -43,6 +43,9 @@ use crate::trace::Trace;
 /// The chain id of every simulated chain.
 pub const CHAIN_ID: u64 = 1337;
 
+/// The application that judges the virtual channels of every simulated chain.
+pub const PAYMENT_APP: Address = Address::repeat_byte(0xfa);
+
 /// What the world asks of its engine.
 #[derive(Clone, Debug)]
 pub enum Act {
@@ -226,7 +229,8 @@ impl World {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let adjudicator = Address::repeat_byte(0xad);
         let consensus_app = Address::repeat_byte(0xca);
-        let mut chain = ChainSim::new(ChainTime(EPOCH_MS / 1_000), Adjudicator::new(consensus_app));
+        let model = Adjudicator::new(consensus_app).with_payment_app(PAYMENT_APP);
+        let mut chain = ChainSim::new(ChainTime(EPOCH_MS / 1_000), model);
         let confirmations = u32::try_from(plan.chain.confirmations).unwrap_or(u32::MAX);
         let pins = |me| Pins { chain_id: CHAIN_ID, adjudicator, consensus_app, me, confirmations };
         let parties: Vec<Party> = (0..plan.parties.len())

@@ -155,6 +155,7 @@ pub fn config(mutant: Option<&'static str>, challenge_min: u32, patience: Nanos)
         poll_ms: 2_000,
         silence_ms: patience.0 / 1_000_000,
         conclude_after_ms: 20_000,
+        payment_app: super::PAYMENT_APP,
         mutant,
         ..Config::default()
     }

@@ -28,8 +28,9 @@ pub(super) fn make_party(
         .mutant
         .as_deref()
         .and_then(|id| fairway_core::MUTANTS.iter().find(|m| m.id == id).map(|m| m.id));
-    let challenge_min =
-        plan.channels.iter().map(|c| c.challenge_duration.0 / 1_000_000_000).min().unwrap_or(30);
+    let direct = plan.channels.iter().map(|c| c.challenge_duration);
+    let durations = direct.chain(plan.virtuals.iter().map(|c| c.challenge_duration));
+    let challenge_min = durations.map(|d| d.0 / 1_000_000_000).min().unwrap_or(30);
     let wants_images = plan.faults.iter().any(
         |f| matches!(&f.what, FaultAction::StaleImage { party, .. } if *party == planned.name),
     );

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_core::channel::Phase;
 use fairway_core::effect::{Accepted, Refusal};
-use fairway_core::event::Terms;
+use fairway_core::event::{Terms, VirtualTerms};
 use fairway_core::input::{Command, Input, RequestId};
 use fairway_core::machine::NodeState;
 use fairway_core::types::{Address, ChannelId, TurnNum};
+use fairway_core::virtual_channel::VirtualChannel;
 
-use super::{Act, Timer, World};
+use super::{Act, PAYMENT_APP, Timer, World};
 use crate::chance::{Chance, Site};
 use crate::observe::PartyId;
 use crate::scenario::{Element, Milestone, OpAction, OpTrigger, Plan};
@@ -50,11 +51,12 @@ struct Seen {
 impl Workload {
     /// Nothing asked yet; nonces are drawn.
     pub fn new(plan: &Plan, chance: &mut Chance) -> Workload {
-        let nonce = |c: &crate::scenario::PlannedChannel, chance: &mut Chance| {
-            chance.choice(&Site::new("workload.nonce").of(&c.id), u64::MAX)
+        let nonce = |id: &String, chance: &mut Chance| {
+            chance.choice(&Site::new("workload.nonce").of(id), u64::MAX)
         };
+        let ids = plan.channels.iter().map(|c| &c.id).chain(plan.virtuals.iter().map(|v| &v.id));
         Workload {
-            nonces: plan.channels.iter().map(|c| (c.id.clone(), nonce(c, chance))).collect(),
+            nonces: ids.map(|id| (id.clone(), nonce(id, chance))).collect(),
             unfinished: (0..plan.ops.len()).collect(),
             ..Workload::default()
         }
@@ -86,6 +88,12 @@ impl World {
             })
             .collect();
         self.workload.channels.extend(channels);
+        let virtuals = self.plan.virtuals.iter().filter_map(|v| {
+            let id = self.virtual_terms(&v.id)?.fixed_part(PAYMENT_APP).channel_id();
+            Some((v.id.clone(), id))
+        });
+        let virtuals: Vec<(String, ChannelId)> = virtuals.collect();
+        self.workload.channels.extend(virtuals);
         for op in 0..self.plan.ops.len() {
             match &self.plan.ops[op].when {
                 OpTrigger::At(at) => self.at(at.0, Timer::Op(op)),
@@ -109,6 +117,30 @@ impl World {
         })
     }
 
+    fn virtual_terms(&self, channel: &str) -> Option<VirtualTerms> {
+        let planned = self.plan.virtual_channel(channel)?;
+        let address = |name: &String| {
+            let id = self.party_named(name)?;
+            Some(self.parties[id.0].key.address())
+        };
+        Some(VirtualTerms {
+            participants: planned.parties.iter().map(address).collect::<Option<_>>()?,
+            nonce: *self.workload.nonces.get(channel)?,
+            challenge_duration: u32::try_from(planned.challenge_duration.0 / 1_000_000_000).ok()?,
+            asset: Address::ZERO,
+            amount: planned.amount,
+        })
+    }
+
+    /// What opens a channel of either kind.
+    fn opening(&self, channel: &str) -> Option<Command> {
+        let Some(planned) = self.plan.virtual_channel(channel) else {
+            return self.terms(channel).map(Command::Open);
+        };
+        let ledger = planned.ledger.as_ref().and_then(|name| self.workload.channel(name));
+        Some(Command::OpenVirtual { terms: self.virtual_terms(channel)?, ledger })
+    }
+
     pub(super) fn begin_op(&mut self, op: usize) {
         if self.healed && !self.workload.unfinished.contains(&op) {
             return;
@@ -116,7 +148,7 @@ impl World {
         let action = self.plan.ops[op].what.clone();
         let channel = |name: &str| self.workload.channel(name);
         let (from, command) = match &action {
-            OpAction::Open { channel, from } => (from, self.terms(channel).map(Command::Open)),
+            OpAction::Open { channel, from } => (from, self.opening(channel)),
             OpAction::Close { channel: c, from } => {
                 (from, channel(c).map(|channel| Command::Close { channel }))
             }
@@ -198,10 +230,13 @@ impl World {
     /// A node answered its user.
     pub(super) fn replied(&mut self, request: RequestId, reply: &Result<Accepted, Refusal>) {
         let Some(pending) = self.workload.pending.get(&request.0) else { return };
-        // A channel that is not open yet, or a node in recovery, is worth another try later.
+        // A channel that is not open yet or still guarantees another one, or a node in recovery, is worth another try later.
         let later = matches!(
             reply,
-            Err(Refusal::NotOpen(_) | Refusal::Recovering | Refusal::UnknownChannel(_))
+            Err(Refusal::NotOpen(_)
+                | Refusal::Guarantees(_)
+                | Refusal::Recovering
+                | Refusal::UnknownChannel(_))
         ) && !self.healed
             && !self.channel_is_ending(&pending.command);
         if later {
@@ -217,7 +252,7 @@ impl World {
             Command::Pay { channel, .. }
             | Command::Close { channel }
             | Command::ForceClose { channel } => *channel,
-            Command::Open(_) => return false,
+            Command::Open(_) | Command::OpenVirtual { .. } => return false,
         };
         self.workload
             .seen
@@ -255,6 +290,14 @@ impl World {
         for channel in state.channels() {
             seen.phases.insert(channel.id, (channel.phase, channel.supported_turn()));
         }
+        let resting = |v: &VirtualChannel| matches!(v.phase, Phase::Open | Phase::Finished);
+        seen.quiet &= state.virtual_channels().all(resting);
+        for channel in state.virtual_channels() {
+            // Paid counts as beyond the postfund, as an update of a direct channel does.
+            let paid = channel.is_payee() && channel.voucher.is_some();
+            let turn = if paid { TurnNum::REDEMPTION } else { TurnNum::POSTFUND };
+            seen.phases.insert(channel.id, (channel.phase, Some(turn)));
+        }
         self.milestones();
     }
 
@@ -283,7 +326,7 @@ impl World {
         let reached = match milestone {
             Milestone::ChannelOpen(c) => self.all_honest(c, |phase, _| phase >= Phase::Open),
             Milestone::ChannelClosed(c) => self.all_honest(c, |phase, _| phase == Phase::Finished),
-            Milestone::ChannelUpdated(c) => {
+            Milestone::ChannelUpdated(c) | Milestone::VirtualPaid(c) => {
                 let channel = self.workload.channel(c);
                 self.workload.seen.values().any(|s| {
                     channel
@@ -300,12 +343,13 @@ impl World {
     }
 
     fn all_honest(&self, channel: &str, holds: impl Fn(Phase, Option<TurnNum>) -> bool) -> bool {
-        let (Some(planned), Some(id)) =
-            (self.plan.channel(channel), self.workload.channel(channel))
-        else {
+        let direct = self.plan.channel(channel).map(|c| vec![&c.parties.0, &c.parties.1]);
+        let of_virtual = || Some(self.plan.virtual_channel(channel)?.parties.iter().collect());
+        let parties: Option<Vec<&String>> = direct.or_else(of_virtual);
+        let (Some(parties), Some(id)) = (parties, self.workload.channel(channel)) else {
             return false;
         };
-        [&planned.parties.0, &planned.parties.1]
+        parties
             .into_iter()
             .filter_map(|n| self.party_named(n))
             .all(|p| {
