@@ -25,10 +25,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Play a whole life of two channels on this machine, and check every balance.
+    /// Play whole lives of channels on this machine, direct and through a hub, and check every balance.
     ///
-    /// Alice's and Bob's nodes run in this process with real log files and encrypted sessions over TCP. Bob's node is dropped
-    /// in mid-funding and goes on from its files; later Bob challenges with an old state and Alice's node answers.
+    /// Alice's, Bob's and a hub's nodes run in this process with real log files and encrypted sessions over TCP. Bob's node is
+    /// dropped in mid-funding and goes on from its files; later Bob challenges with an old state and Alice's node answers. Then
+    /// Alice pays Bob through the hub without a transaction, and at last the hub cheats and gains nothing.
     ///
     /// The chain is a DEVELOPMENT CHAIN: in memory, without gas, ending with the process. Money on it is worth nothing.
     #[command(after_help = DEVNET_HELP)]
@@ -63,7 +64,7 @@ pub struct Devnet {
     /// Time between blocks, from 10ms to 60s.
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = block_time)]
     pub block_time: Duration,
-    /// Payments in the first channel.
+    /// Payments in the first channel, and as many through the hub.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub updates: u32,
 }

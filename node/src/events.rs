@@ -1,5 +1,6 @@
 //! `fairway events`: reads a node's log for people and auditors. Never changes a file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fairway_core::driver::recorded;
@@ -61,7 +62,7 @@ pub struct Verified {
     pub log_bytes: u64,
     /// Signatures that were recovered anew.
     pub signatures: usize,
-    /// States whose signatures do not hold, one line each.
+    /// States and vouchers whose signatures do not hold, one line each.
     pub bad: Vec<String>,
     /// What a node would mend at its next start.
     pub findings: Vec<String>,
@@ -90,7 +91,18 @@ pub fn verify(directory: &Path) -> Result<Verified, EventsError> {
     let files = read(directory)?;
     let (events, findings) = open(directory, &files)?;
     let (mut signatures, mut bad) = (0, Vec::new());
+    let mut payers = BTreeMap::new();
     for (lsn, (_, event)) in (1u64..).zip(&events) {
+        if let Event::VirtualApproved { id, terms, .. } = event {
+            payers.insert(id.channel, terms.participants.first().copied());
+        }
+        if let Event::VoucherSigned { voucher } | Event::VoucherReceived { voucher } = event {
+            signatures += 1;
+            let payer = payers.get(&voucher.channel).copied().flatten();
+            if payer.is_none() || voucher.signer(&mut Crypto::Real) != payer {
+                bad.push(format!("event {lsn} ({}): not signed by the payer", event.name()));
+            }
+        }
         if let Event::StateSigned { state, .. }
         | Event::StateReceived { state, .. }
         | Event::StatePublished { state } = event

@@ -75,7 +75,7 @@ pub async fn run(path: &Path, stop: impl Future<Output = ()>) -> Result<(), RunE
         key,
         node_seed,
         pins,
-        config: Config::default(),
+        config: Config { payment_app: devchain::PAYMENT_APP, ..Config::default() },
         transport: crate::transport_config(ChainPin {
             chain_id: pins.chain_id,
             adjudicator: pins.adjudicator,

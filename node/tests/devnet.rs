@@ -22,32 +22,39 @@ fn every_balance_is_exact_and_the_logs_hold() {
     assert_eq!(output.status.code(), Some(0), "{story}");
     let report: Value = serde_json::from_slice(&output.stdout).expect("stdout is one document");
 
-    // First channel: alice pays 5 × 3/1000 and bob 5 × 1/1000. Second: alice pays 2 and bob 3 ether.
+    // First channel: alice pays 5 × 3/1000 and bob 5 × 1/1000. Second: alice pays 2 and bob 3 ether. Through the hub alice pays
+    // 10 × 3/1000, and 5 × 1/10 where the hub cheats.
     let wei =
         |party: usize, key: &str| report["balances"][party][key].as_str().unwrap().to_string();
     assert_eq!((wei(0, "before"), wei(1, "before")), (ether("100"), ether("100")));
     assert_eq!(
         (wei(0, "after"), wei(1, "after")),
-        ("100990000000000000000".into(), "99010000000000000000".into())
+        ("100460000000000000000".into(), "99540000000000000000".into())
     );
+    assert_eq!((wei(2, "before"), wei(2, "after")), (ether("100"), ether("100")), "the hub");
     assert_eq!(report["ok"], true);
     assert_eq!(report["differences"], Value::Array(Vec::new()));
 
-    // Bob's node was dropped twice, alice's never.
+    // Bob's node was dropped twice, the hub's once, alice's never.
+    let starts = [0, 1, 2].map(|node: usize| report["nodes"][node]["starts"].as_u64().unwrap());
+    assert_eq!(starts, [1, 3, 2]);
     assert_eq!(
-        (&report["nodes"][0]["starts"], &report["nodes"][1]["starts"]),
-        (&1.into(), &3.into())
+        (&report["updates"]["count"], &report["vouchers"]["count"]),
+        (&10.into(), &10.into())
     );
-    assert_eq!(report["updates"]["count"], 10);
     for line in [
         "without any warning",
         "challenged with an old state; answering with turn 3",
         "is closed in agreement",
+        "without a transaction",
+        "its guarantees are given back",
+        "as if nothing had been paid",
+        "bob's node redeems his voucher of 0.5 ETH on chain",
     ] {
         assert!(story.contains(line), "no {line:?} in\n{story}");
     }
 
-    for party in ["alice", "bob"] {
+    for party in ["alice", "bob", "hub"] {
         let data_dir = dir.join(party);
         let verified = fairway(&["events", "verify", "--json", data_dir.to_str().unwrap()]);
         assert_eq!(verified.status.code(), Some(0), "{party}");

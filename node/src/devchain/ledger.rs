@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fairway_core::nitro::adjudicator::{Adjudicator, Revert};
 use fairway_core::nitro::{Call, Log, Recover};
-use fairway_core::types::{Address, Amount, ChainTime};
+use fairway_core::types::{Address, Amount, ChainTime, ChannelId};
 
 use super::Accounts;
 
@@ -14,6 +14,8 @@ pub struct Ledger {
     balances: BTreeMap<Address, Amount>,
     /// All that was there at the start; `None` when it is 2^256 or more.
     supply: Option<Amount>,
+    /// By channel.
+    transactions: BTreeMap<ChannelId, u64>,
 }
 
 /// Why a transaction did nothing.
@@ -29,9 +31,14 @@ pub enum Failure {
 
 impl Ledger {
     /// Accounts at the start, and an adjudicator that holds nothing.
-    pub fn new(consensus_app: Address, balances: BTreeMap<Address, Amount>) -> Ledger {
+    pub fn new(
+        consensus_app: Address,
+        payment_app: Address,
+        balances: BTreeMap<Address, Amount>,
+    ) -> Ledger {
         let supply = sum(balances.values());
-        Ledger { adjudicator: Adjudicator::new(consensus_app), balances, supply }
+        let adjudicator = Adjudicator::new(consensus_app).with_payment_app(payment_app);
+        Ledger { adjudicator, balances, supply, transactions: BTreeMap::new() }
     }
 
     /// Executes one call; on failure nothing has changed.
@@ -45,6 +52,8 @@ impl Ledger {
         call: &Call,
         crypto: &mut dyn Recover,
     ) -> Result<Vec<Log>, Failure> {
+        let count = self.transactions.entry(call.channel()).or_default();
+        *count = count.saturating_add(1);
         let owned = self.balances.get(&from).copied().unwrap_or_default();
         let left = match call {
             Call::Deposit { asset, amount, .. } if *asset == Address::ZERO => {
@@ -78,6 +87,7 @@ impl Ledger {
             balances: self.balances.clone(),
             holdings: held.iter().map(|((_, channel), amount)| (*channel, *amount)).collect(),
             is_conserved: all.is_some() && all == self.supply,
+            transactions: self.transactions.clone(),
         }
     }
 }

@@ -43,6 +43,9 @@ pub const CONFIRMATIONS: u32 = 2;
 
 const CONSENSUS_APP: Address = Address::repeat_byte(0xca);
 
+/// The application that judges virtual channels.
+pub const PAYMENT_APP: Address = Address::repeat_byte(0xfa);
+
 /// Speaks to the chain; cheap to clone. The chain ends when the last one is dropped.
 #[derive(Clone)]
 pub struct DevChain(mpsc::Sender<Request>);
@@ -74,13 +77,16 @@ pub struct Accounts {
     pub holdings: BTreeMap<ChannelId, Amount>,
     /// Whether every token is where it should be.
     pub is_conserved: bool,
+    /// How many transactions were about each channel, reverted ones included.
+    pub transactions: BTreeMap<ChannelId, u64>,
 }
 
 impl DevChain {
     /// Starts a chain on which the given accounts own native tokens. Runs on the caller's executor.
     pub fn start(block_time: Duration, accounts: BTreeMap<Address, Amount>) -> DevChain {
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
-        let mut chain = Chain::new(Ledger::new(CONSENSUS_APP, accounts), WallClock::start());
+        let mut chain =
+            Chain::new(Ledger::new(CONSENSUS_APP, PAYMENT_APP, accounts), WallClock::start());
         tokio::spawn(async move { chain.run(block_time, requests).await });
         DevChain(sender)
     }
@@ -258,7 +264,7 @@ mod tests {
 
     fn chain() -> Chain {
         Chain::new(
-            Ledger::new(CONSENSUS_APP, [(ALICE, Amount::wei(10))].into()),
+            Ledger::new(CONSENSUS_APP, PAYMENT_APP, [(ALICE, Amount::wei(10))].into()),
             WallClock::start(),
         )
     }

@@ -1,8 +1,9 @@
-//! `fairway devnet`: two nodes, a development chain and a story, in one process.
+//! `fairway devnet`: three nodes, a development chain and a story, in one process.
 //!
 //! The nodes are what ships: the same driver, pump, log files and encrypted sessions over TCP. Only the chain is a toy
 //! ([`crate::devchain`]). It succeeds only if every balance is exactly what the payments say.
 
+mod hub;
 mod party;
 mod report;
 mod script;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use fairway_core::config::Config;
 use fairway_core::effect::Refusal;
-use fairway_core::types::{Address, Amount};
+use fairway_core::types::{Address, Amount, ChannelId};
 use fairway_transport::ChainPin;
 use tokio::net::TcpListener;
 
@@ -25,6 +26,7 @@ use crate::devchain::{self, DevChain};
 use crate::inbox::Stopped;
 use crate::runtime::{Setup, StartError};
 use crate::tcp::AddressBook;
+use hub::Route;
 use party::Party;
 pub use report::Report;
 use report::{Balance, NodeReport, Phases, Updates};
@@ -34,11 +36,11 @@ pub use story::{Story, Stream};
 /// What can be chosen.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the two data directories go.
+    /// Where the data directories go.
     pub directory: PathBuf,
     /// Time between blocks.
     pub block_time: Duration,
-    /// Payments in the first channel.
+    /// Payments in the first channel, and through the hub.
     pub updates: u32,
 }
 
@@ -78,7 +80,7 @@ pub enum DevnetError {
         /// What.
         what: &'static str,
     },
-    /// Bob's challenge did not get through.
+    /// A cheater's challenge did not get through.
     #[error("the chain reverted the old challenge: {0}")]
     Reverted(String),
     /// What the script itself must keep to.
@@ -109,10 +111,35 @@ pub async fn run(options: &Options, story: Story) -> Result<Report, DevnetError>
     let dispute_ms = watch.lap();
     stage.close(&first).await?;
     let close_ms = watch.lap();
+    let mut route = stage.open_route(Amount::ether(4)).await?;
+    let route_ms = watch.lap();
+    let (agreed, vouchers) =
+        stage.pay_through_hub(&mut route, options.updates, script::milli_ether(3)).await?;
+    let virtual_ms = watch.lap();
+    stage.cheat(&mut route).await?;
+    let cheat_ms = watch.lap();
 
     let total_ms = millis(begun.elapsed());
-    let phases = Phases { open_ms, updates_ms, dispute_ms, close_ms, total_ms };
-    settle(stage, options, [first, second], phases, Updates::of(took)).await
+    let phases = Phases {
+        open_ms,
+        updates_ms,
+        dispute_ms,
+        close_ms,
+        route_ms,
+        virtual_ms,
+        cheat_ms,
+        total_ms,
+    };
+    let played = Played { books: [first, second], route, agreed };
+    settle(stage, options, played, phases, [Updates::of(took), Updates::of(vouchers)]).await
+}
+
+/// What the story left to be paid out.
+struct Played {
+    books: [Book; 2],
+    route: Route,
+    /// The virtual channel that was closed in agreement: the chain must never have heard of it.
+    agreed: ChannelId,
 }
 
 struct StopWatch(Instant);
@@ -129,9 +156,9 @@ impl StopWatch {
 async fn settle(
     mut stage: Stage,
     options: &Options,
-    books: [Book; 2],
+    played: Played,
     phases: Phases,
-    updates: Updates,
+    [updates, vouchers]: [Updates; 2],
 ) -> Result<Report, DevnetError> {
     let accounts = stage
         .chain
@@ -140,18 +167,25 @@ async fn settle(
         .map_err(|Stopped| DevnetError::Stopped { who: "the chain" })?;
     let mut balances = Vec::new();
     let mut nodes = Vec::new();
-    for (party, due) in [
-        (&mut stage.alice, books.each_ref().map(|b| b.alice)),
-        (&mut stage.bob, books.each_ref().map(|b| b.bob)),
-    ] {
+    let Played { books, route, agreed } = played;
+    let (alice, bob) = due(&books, &route);
+    for (party, due) in
+        [(&mut stage.alice, alice), (&mut stage.bob, bob), (&mut stage.hub, START_BALANCE)]
+    {
         party.kill().await;
         let address = party.address();
         let after = accounts.balances.get(&address).copied().unwrap_or_default();
-        balances.push(Balance::new(party.name, address, START_BALANCE, expected(due), after));
+        balances.push(Balance::new(party.name, address, START_BALANCE, due, after));
         let log = crate::events::verify(party.data_dir())?;
         nodes.push(NodeReport::new(party.name, party.totals(), &log));
     }
-    let differences = report::differences(&balances, &nodes, &accounts);
+    let mut differences = report::differences(&balances, &nodes, &accounts);
+    let on_chain = accounts.transactions.get(&agreed).copied().unwrap_or(0);
+    if on_chain > 0 {
+        differences.push(format!(
+            "virtual channel {agreed} caused {on_chain} transactions, and needs none"
+        ));
+    }
     Ok(Report {
         ok: differences.is_empty(),
         directory: options.directory.clone(),
@@ -159,31 +193,37 @@ async fn settle(
         balances,
         phases,
         updates,
+        vouchers,
         nodes,
         differences,
     })
 }
 
-/// What a party must own at the end: what it had, less its deposits, plus what it was due in both channels.
-fn expected(due: [Amount; 2]) -> Amount {
-    let deposited = Amount::ether(5 + 3);
-    due.iter().fold(START_BALANCE.saturating_sub(deposited), |sum, d| sum.saturating_add(*d))
+/// What Alice and Bob must own at the end: what they had, less their deposits, plus what they were due in every channel. The hub
+/// owns what it had.
+fn due(books: &[Book; 2], route: &Route) -> (Amount, Amount) {
+    let at_start = START_BALANCE.saturating_sub(Amount::ether(5 + 3));
+    let sum = |parts: [Amount; 2]| parts.iter().fold(at_start, |sum, d| sum.saturating_add(*d));
+    let alice = sum(books.each_ref().map(|b| b.alice)).saturating_sub(route.paid);
+    let bob = sum(books.each_ref().map(|b| b.bob)).saturating_add(route.paid);
+    (alice, bob)
 }
 
 async fn set_up(options: &Options, story: Story) -> Result<Stage, DevnetError> {
-    let (alice_key, bob_key) = (party::fresh_keys()?, party::fresh_keys()?);
-    let addresses = [alice_key.0.address(), bob_key.0.address()];
+    let keys = [party::fresh_keys()?, party::fresh_keys()?, party::fresh_keys()?];
+    let addresses = keys.each_ref().map(|(key, _)| key.address());
     let accounts = addresses.iter().map(|a| (*a, START_BALANCE)).collect();
     let chain = DevChain::start(options.block_time, accounts);
     story.say(&format!(
-        "a development chain starts, one block every {:?}; alice and bob own {START_BALANCE} each",
+        "a development chain starts, one block every {:?}; alice, bob and a hub own {START_BALANCE} each",
         options.block_time
     ));
     let (alice_door, alice_at) = listen().await?;
     let (bob_door, bob_at) = listen().await?;
+    let (hub_door, hub_at) = listen().await?;
     let challenge_duration = challenge_duration(options.block_time);
     let book: BTreeMap<Address, SocketAddr> =
-        addresses.into_iter().zip([alice_at, bob_at]).collect();
+        addresses.into_iter().zip([alice_at, bob_at, hub_at]).collect();
     let party = |name: &'static str, (key, node_seed), listen_at| {
         let pins = devchain::pins(fairway_core::nitro::SecretKey::address(&key));
         let setup = Setup {
@@ -198,11 +238,14 @@ async fn set_up(options: &Options, story: Story) -> Result<Stage, DevnetError> {
         };
         Party::new(name, setup, listen_at, story)
     };
+    let [alice_key, bob_key, hub_key] = keys;
     let mut alice = party("alice", alice_key, alice_at);
     let mut bob = party("bob", bob_key, bob_at);
+    let mut hub = party("hub", hub_key, hub_at);
     alice.start(Some(alice_door)).await?;
     bob.start(Some(bob_door)).await?;
-    Ok(Stage { alice, bob, chain, story, challenge_duration })
+    hub.start(Some(hub_door)).await?;
+    Ok(Stage { alice, bob, hub, chain, story, challenge_duration })
 }
 
 async fn listen() -> Result<(TcpListener, SocketAddr), DevnetError> {
@@ -221,7 +264,7 @@ fn challenge_duration(block_time: Duration) -> u32 {
 
 /// The shipped defaults, but impatient: a loopback answers in microseconds.
 fn node_config(challenge_duration: u32) -> Config {
-    let mut config = Config::default();
+    let mut config = Config { payment_app: devchain::PAYMENT_APP, ..Config::default() };
     config.policy.challenge_duration_min = challenge_duration;
     config.resend_ms = 250;
     config.resend_max_ms = 2_000;
@@ -237,7 +280,7 @@ fn transport_config(chain_id: u64, adjudicator: Address) -> fairway_transport::C
     config
 }
 
-/// An empty or missing directory for the two nodes' files.
+/// An empty or missing directory for the nodes' files.
 ///
 /// # Errors
 /// One line: what is there, and what to do.

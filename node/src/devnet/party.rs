@@ -1,4 +1,4 @@
-//! One of the two: its keys, its files, and its node while it runs.
+//! One of the three: its keys, its files, and its node while it runs.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,13 +12,14 @@ use fairway_core::input::Command;
 use fairway_core::nitro::{Crypto, SecretKey};
 use fairway_core::objective::Status;
 use fairway_core::types::{Address, Amount, ChannelId};
+use fairway_core::virtual_channel::VirtualChannel;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::{DevnetError, Story};
 use crate::runtime::{NodeHandle, RunningNode, Setup};
 
-/// Alice or Bob.
+/// Alice, Bob or the hub.
 pub struct Party {
     /// What the story calls it.
     pub name: &'static str,
@@ -142,6 +143,18 @@ impl Party {
         mut look: impl FnMut(&Channel) -> Option<T> + Send + 'static,
     ) -> Result<T, DevnetError> {
         self.when(what, move |driver| driver.node().state().channel(id).and_then(&mut look)).await
+    }
+
+    /// Waits until `look` finds something in a virtual channel.
+    pub async fn when_virtual<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        id: ChannelId,
+        mut look: impl FnMut(&VirtualChannel) -> Option<T> + Send + 'static,
+    ) -> Result<T, DevnetError> {
+        let see =
+            move |driver: &Driver| driver.node().state().virtual_channel(id).and_then(&mut look);
+        self.when(what, see).await
     }
 
     /// Waits until the channel is open.

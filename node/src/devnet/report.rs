@@ -23,8 +23,10 @@ pub struct Report {
     pub balances: Vec<Balance>,
     /// How long each part took.
     pub phases: Phases,
-    /// How long payments took.
+    /// How long payments took in a direct channel.
     pub updates: Updates,
+    /// And how long by voucher, through the hub.
+    pub vouchers: Updates,
     /// What the nodes did.
     pub nodes: Vec<NodeReport>,
     /// What is not as it must be, one line each.
@@ -60,6 +62,9 @@ pub struct Phases {
     pub updates_ms: u64,
     pub dispute_ms: u64,
     pub close_ms: u64,
+    pub route_ms: u64,
+    pub virtual_ms: u64,
+    pub cheat_ms: u64,
     pub total_ms: u64,
 }
 
@@ -138,7 +143,8 @@ impl Report {
             let [before, after, expected] = amounts;
             money.push(row([b.party.to_string(), before, after, expected]));
         }
-        let Phases { open_ms, updates_ms, dispute_ms, close_ms, total_ms } = self.phases;
+        let Phases { open_ms, updates_ms, dispute_ms, close_ms, total_ms, .. } = self.phases;
+        let Phases { route_ms, virtual_ms, cheat_ms, .. } = self.phases;
         let Updates { count, p50_us, p95_us } = self.updates;
         let mut times = vec![row(["phase", "took", "what"])];
         for (phase, took, what) in [
@@ -148,6 +154,23 @@ impl Report {
             ("  p95", us(p95_us), String::new()),
             ("dispute", ms(dispute_ms), "old challenge answered, channel ended on chain".into()),
             ("close", ms(close_ms), "in agreement".into()),
+            ("route", ms(route_ms), "ledger channels alice to hub and hub to bob".into()),
+            (
+                "virtual",
+                ms(virtual_ms),
+                format!("opened, {} vouchers, closed; no transaction", self.vouchers.count),
+            ),
+            (
+                "  p50",
+                us(self.vouchers.p50_us),
+                "from the command until the payee holds it durably".into(),
+            ),
+            ("  p95", us(self.vouchers.p95_us), String::new()),
+            (
+                "cheat",
+                ms(cheat_ms),
+                "hub's old challenge answered by redeeming; both ledgers reclaimed".into(),
+            ),
             ("total", ms(total_ms), String::new()),
         ] {
             times.push(row([phase.to_string(), took, what]));

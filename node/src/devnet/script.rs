@@ -17,6 +17,7 @@ use crate::devchain::{self, DevChain};
 pub struct Stage {
     pub alice: Party,
     pub bob: Party,
+    pub hub: Party,
     pub chain: DevChain,
     pub story: Story,
     /// Seconds of chain time.
@@ -63,11 +64,9 @@ impl Stage {
     }
 
     async fn ask_to_open(&self, each: Amount) -> Result<Book, DevnetError> {
-        let mut nonce = [0; 8];
-        getrandom::fill(&mut nonce)?;
         let terms = Terms {
             participants: [self.alice.address(), self.bob.address()],
-            nonce: u64::from_be_bytes(nonce),
+            nonce: nonce()?,
             challenge_duration: self.challenge_duration,
             asset: Address::ZERO,
             deposits: [each, each],
@@ -170,9 +169,13 @@ impl Stage {
             candidate: Claim::from(stale),
             challenger_sig: self.bob.key().sign(challenge_hash(stale.hash())),
         };
-        self.chain
-            .execute(self.bob.address(), call)
-            .await
+        self.execute(self.bob.address(), call).await
+    }
+
+    /// A transaction of a party's key, without its node.
+    pub async fn execute(&self, from: Address, call: Call) -> Result<(), DevnetError> {
+        let receipt = self.chain.execute(from, call).await;
+        receipt
             .map_err(|_| DevnetError::Stopped { who: "the chain" })?
             .map_err(DevnetError::Reverted)?;
         Ok(())
@@ -191,7 +194,14 @@ impl Stage {
     }
 }
 
+/// A nonce that no channel had before.
+pub fn nonce() -> Result<u64, DevnetError> {
+    let mut nonce = [0; 8];
+    getrandom::fill(&mut nonce)?;
+    Ok(u64::from_be_bytes(nonce))
+}
+
 /// Thousandths of an ether.
-fn milli_ether(n: u64) -> Amount {
+pub fn milli_ether(n: u64) -> Amount {
     Amount(Amount::wei(1_000_000_000_000_000).0.saturating_mul(Amount::wei(n).0))
 }

@@ -63,7 +63,11 @@ fn in_words(notice: &Notice) -> Option<String> {
                 ObjectiveKind::DirectFund => format!("channel {channel} is funded and open"),
                 ObjectiveKind::DirectDefund => format!("channel {channel} is closed in agreement"),
                 ObjectiveKind::Dispute => {
-                    format!("channel {channel} was ended on chain and is paid out")
+                    format!("channel {channel} was ended on chain and is settled")
+                }
+                ObjectiveKind::VirtualFund => format!("virtual channel {channel} is guaranteed"),
+                ObjectiveKind::VirtualDefund => {
+                    format!("virtual channel {channel} is closed, its guarantees are given back")
                 }
             }
         }
@@ -83,6 +87,6 @@ fn in_words(notice: &Notice) -> Option<String> {
         }
         Notice::RecoveryEntered => "signs nothing new until its peers have spoken".into(),
         Notice::RecoveryEnded => "signs again".into(),
-        Notice::Supported { .. } => return None,
+        Notice::Supported { .. } | Notice::PaymentReceived { .. } => return None,
     })
 }
