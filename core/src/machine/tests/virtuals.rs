@@ -1,5 +1,6 @@
 //! Whole lives of virtual channels: over hubs, in agreement and alone.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::channel::Phase;
@@ -10,6 +11,7 @@ use crate::event::{Event, ObjectiveKind, Terms, VirtualTerms, WantedTx};
 use crate::input::{Command, Input, RequestId};
 use crate::machine::node::Start;
 use crate::machine::testkit::*;
+use crate::nitro::Call;
 use crate::types::{Address, Amount, ChannelId, TurnNum};
 use crate::virtual_channel::VirtualChannel;
 use crate::wire::Wire;
@@ -262,10 +264,7 @@ fn a_disputed_ledger_channel_reclaims_its_guarantees() {
     world.command(HUB, Command::ForceClose { channel: ledger(0) }).unwrap();
     world.mine(DISPUTE_BLOCKS);
     assert!(
-        world
-            .submitted(HUB)
-            .chain(world.submitted(ALICE))
-            .any(|c| matches!(c, crate::nitro::Call::Reclaim(_)))
+        world.submitted(HUB).chain(world.submitted(ALICE)).any(|c| matches!(c, Call::Reclaim(_)))
     );
     assert_eq!(world.chain.held(Address::ZERO, ledger(0)), wei(0));
     assert_eq!(balances(&world, 1), [96, 104].map(wei), "the other one follows in agreement");
@@ -364,4 +363,51 @@ fn a_stranger_is_not_heard() {
         world.input(ALICE, Input::Frame { peer, bytes: wire.encode() });
     }
     assert_eq!(world.nodes[ALICE].state().digest(), before);
+}
+
+/// Goal: nothing that a stranger pays in or out changes what a finalized virtual channel says, or takes a guarantee.
+/// Method: after every block of a dispute somebody deposits into the virtual channel and tries every payout of it and of the ledger.
+#[test]
+fn strangers_cannot_unmake_a_finalized_outcome() {
+    let mut world: World<3> = opened();
+    pay(&mut world, 4).unwrap();
+    world.command(HUB, Command::ForceClose { channel: ledger(0) }).unwrap();
+    for _ in 0..DISPUTE_BLOCKS {
+        meddle(&mut world);
+        world.mine(1);
+    }
+    assert_eq!(world.chain.held(Address::ZERO, ledger(0)), wei(0));
+    assert!(
+        !world.chain.held(Address::ZERO, id::<3>()).is_zero(),
+        "what is deposited there is lost"
+    );
+    assert_eq!(balances(&world, 1), [96, 104].map(wei));
+    world.command(2, Command::Close { channel: ledger(1) }).unwrap();
+    world.mine(8);
+    assert_eq!(paid_out(&world), [96, 200, 104].map(wei));
+}
+
+fn meddle(world: &mut World<3>) {
+    let channel = id::<3>();
+    let expected_held = world.chain.held(Address::ZERO, channel);
+    let amount = if expected_held.is_zero() { wei(1) } else { wei(10) };
+    let deposit = Call::Deposit { asset: Address::ZERO, channel, expected_held, amount };
+    let state = world.nodes[HUB].state();
+    let outcomes = |id| match &state.chain().at_head(id).status {
+        crate::chain_view::OnChainStatus::Challenged(c) => Some((c.outcome.clone(), c.state_hash)),
+        _ => None,
+    };
+    let mut calls = vec![deposit];
+    for channel in [channel, ledger(0)] {
+        let Some((outcome, state_hash)) = outcomes(channel) else { continue };
+        for index in 0..3 {
+            let (outcome, indices) = (outcome.clone(), vec![index]);
+            calls.push(Call::Transfer { asset_index: 0, channel, outcome, state_hash, indices });
+        }
+        // After the guarantee is reclaimed the outcome is another one, and this reverts for that reason.
+        calls.push(Call::TransferAllAssets { channel, outcome, state_hash });
+    }
+    for call in calls {
+        world.submit(2, call);
+    }
 }
