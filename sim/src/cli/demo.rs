@@ -20,7 +20,7 @@ const SEEDS: u64 = 1_000;
 const MUTANT: &str = "effect-before-sync";
 
 /// The story in which it costs something.
-const STORY: &str = "smoke/power_loss_on_a_lossy_link";
+const STORY: &str = "smoke/hub_power_loss";
 
 /// What would stop the planted bug at the first message, and is switched off to see what the bug costs.
 const IGNORED: &str = "durable-before-sent";
