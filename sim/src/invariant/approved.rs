@@ -32,11 +32,18 @@ impl ApprovedBeforeSigned {
                 } else {
                     ObjectiveKind::VirtualFund
                 };
-                self.require_virtual(views, node, state.channel(), kind, &format!("signed turn {turn}"))
+                self.require_virtual(
+                    views,
+                    node,
+                    state.channel(),
+                    kind,
+                    &format!("signed turn {turn}"),
+                )
             }
-            Event::TxWanted { channel, tx: WantedTx::Challenge { .. } | WantedTx::Redeem { .. } }
-                if views.virtual_channel(node, *channel).is_some() =>
-            {
+            Event::TxWanted {
+                channel,
+                tx: WantedTx::Challenge { .. } | WantedTx::Redeem { .. },
+            } if views.virtual_channel(node, *channel).is_some() => {
                 self.require_virtual(views, node, *channel, ObjectiveKind::Dispute, "challenged")
             }
             Event::StateSigned { state, .. } => {

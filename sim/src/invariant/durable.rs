@@ -70,7 +70,10 @@ impl Written {
                 self.updates.entry((*channel, update.payer, update.id)).or_insert(end);
             }
             Event::ObjectiveApproved { id, .. }
-                if matches!(id.kind, ObjectiveKind::DirectDefund | ObjectiveKind::VirtualDefund) =>
+                if matches!(
+                    id.kind,
+                    ObjectiveKind::DirectDefund | ObjectiveKind::VirtualDefund
+                ) =>
             {
                 self.closes.entry(id.channel).or_insert(end);
             }
@@ -158,13 +161,16 @@ impl DurableBeforeSent {
             }
             Wire::FinalRequest { channel } => {
                 if !written.holds(written.closes.get(channel)) {
-                    return early(*channel, "asked for the final state before that was durable".into());
+                    return early(
+                        *channel,
+                        "asked for the final state before that was durable".into(),
+                    );
                 }
             }
-            Wire::Voucher(voucher)
-            | Wire::VirtualResume { voucher: Some(voucher), .. } => {
+            Wire::Voucher(voucher) | Wire::VirtualResume { voucher: Some(voucher), .. } => {
                 if !self.is_durable(node, &voucher.sig) {
-                    let what = format!("showed a voucher of {} before it was durable", voucher.amount);
+                    let what =
+                        format!("showed a voucher of {} before it was durable", voucher.amount);
                     return early(voucher.channel, what);
                 }
             }

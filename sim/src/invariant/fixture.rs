@@ -55,6 +55,7 @@ pub fn setting() -> Setting {
         confirmations: 3,
         reorg_depth_max: 6,
         block_time_s: BLOCK_TIME_S,
+        search_permille: 1_000,
     }
 }
 

@@ -208,7 +208,9 @@ pub(super) fn milestone(file: &ScenarioFile, after: &str) -> Option<Milestone> {
         ("open", _) if is_channel || is_virtual => Some(Milestone::ChannelOpen(name.to_string())),
         ("updated", _) if is_channel => Some(Milestone::ChannelUpdated(name.to_string())),
         ("paid", _) if is_virtual => Some(Milestone::VirtualPaid(name.to_string())),
-        ("closed", _) if is_channel || is_virtual => Some(Milestone::ChannelClosed(name.to_string())),
+        ("closed", _) if is_channel || is_virtual => {
+            Some(Milestone::ChannelClosed(name.to_string()))
+        }
         ("done", Some(index)) => Some(Milestone::Done(Element::Op(index))),
         _ => None,
     }

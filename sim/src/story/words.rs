@@ -14,8 +14,7 @@ impl Names {
     /// `Alice 3 ETH, Bob 7 ETH`.
     pub(super) fn split(&self, outcome: &Outcome) -> String {
         let entry = |a: &fairway_core::nitro::Allocation| {
-            let who =
-                a.destination.address().map_or_else(|| "a guarantee".into(), |a| self.of(a));
+            let who = a.destination.address().map_or_else(|| "a guarantee".into(), |a| self.of(a));
             format!("{who} {}", a.amount)
         };
         let entries: Vec<String> =
@@ -381,7 +380,9 @@ fn begins(kind: ObjectiveKind, origin: Origin, peer: &str) -> String {
         }
         (ObjectiveKind::DirectDefund, _) => format!("wants to close the channel with {peer}"),
         (ObjectiveKind::VirtualFund, _) => "opens a virtual channel".into(),
-        (ObjectiveKind::VirtualDefund, Origin::Peer) => "agrees to close the virtual channel".into(),
+        (ObjectiveKind::VirtualDefund, Origin::Peer) => {
+            "agrees to close the virtual channel".into()
+        }
         (ObjectiveKind::VirtualDefund, Origin::Timeout) => {
             "waits no longer and wants to close the virtual channel".into()
         }

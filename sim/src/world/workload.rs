@@ -349,18 +349,15 @@ impl World {
         let (Some(parties), Some(id)) = (parties, self.workload.channel(channel)) else {
             return false;
         };
-        parties
-            .into_iter()
-            .filter_map(|n| self.party_named(n))
-            .all(|p| {
-                self.parties[p.0].strategy.is_some()
-                    || self
-                        .workload
-                        .seen
-                        .get(&p.0)
-                        .and_then(|s| s.phases.get(&id))
-                        .is_some_and(|(a, b)| holds(*a, *b))
-            })
+        parties.into_iter().filter_map(|n| self.party_named(n)).all(|p| {
+            self.parties[p.0].strategy.is_some()
+                || self
+                    .workload
+                    .seen
+                    .get(&p.0)
+                    .and_then(|s| s.phases.get(&id))
+                    .is_some_and(|(a, b)| holds(*a, *b))
+        })
     }
 
     /// Whether users want nothing more: everything asked was answered, and nothing waits that can still begin.
