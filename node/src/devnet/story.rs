@@ -65,6 +65,12 @@ fn in_words(notice: &Notice) -> Option<String> {
                 ObjectiveKind::Dispute => {
                     format!("channel {channel} was ended on chain and is paid out")
                 }
+                ObjectiveKind::VirtualFund => {
+                    format!("virtual channel {channel} is guaranteed and open")
+                }
+                ObjectiveKind::VirtualDefund => {
+                    format!("virtual channel {channel} is closed in agreement")
+                }
             }
         }
         Notice::Rejected(id, RejectReason::Disputed) => {
@@ -83,6 +89,6 @@ fn in_words(notice: &Notice) -> Option<String> {
         }
         Notice::RecoveryEntered => "signs nothing new until its peers have spoken".into(),
         Notice::RecoveryEnded => "signs again".into(),
-        Notice::Supported { .. } => return None,
+        Notice::Supported { .. } | Notice::PaymentReceived { .. } => return None,
     })
 }

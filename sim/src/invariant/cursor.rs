@@ -35,7 +35,8 @@ impl Cursor {
     /// Whether the event fits what is there.
     fn take(&mut self, event: &Event) -> Result<(), &'static str> {
         match event {
-            Event::ObjectiveApproved { id, terms: Some(_), .. } => {
+            Event::ObjectiveApproved { id, terms: Some(_), .. }
+            | Event::VirtualApproved { id, .. } => {
                 self.watched.insert(id.channel);
             }
             Event::BlockAdded { block, .. } => {

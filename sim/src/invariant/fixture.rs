@@ -54,6 +54,7 @@ pub fn setting() -> Setting {
         memo: crate::world::memo::Memo::new(Crypto::Real),
         confirmations: 3,
         reorg_depth_max: 6,
+        chain_is_fair: true,
         block_time_s: BLOCK_TIME_S,
         search_permille: 1_000,
     }

@@ -18,6 +18,7 @@ mod duplicates;
 mod durable;
 mod enforceable;
 mod enforcer;
+mod entitled;
 mod equivocation;
 mod final_outcome;
 #[cfg(test)]
@@ -38,6 +39,7 @@ mod unanimous;
 mod valid;
 mod view;
 mod virtual_view;
+mod vouchers;
 mod watch;
 
 use std::sync::Arc;
@@ -64,6 +66,8 @@ pub struct Setting {
     pub reorg_depth_max: u64,
     /// Seconds between blocks.
     pub block_time_s: u64,
+    /// Whether transactions are mined and endpoints tell the truth: without that, a challenge may be missed by nobody's fault.
+    pub chain_is_fair: bool,
     /// Of a thousand prefixes, how many the enforcer plays through on the contract's model.
     pub search_permille: u64,
 }
@@ -180,8 +184,8 @@ pub trait Invariant {
 
 /// One of each invariant, fresh for a run.
 ///
-/// I8 is about vouchers and starts with payments; so do the other statements about ledgers with guarantees and virtual channels
-/// (I12 to I18, I30, I40, I41). I26 and I27 compare the adjudicator's model with the contract and I28 is the enforcer: neither
+/// Ledgers with guarantees, virtual channels and vouchers (I8, I12 to I18, I30, I40, I41) are judged by the same statements as
+/// direct channels where those apply, and by two of their own. I26 and I27 compare the adjudicator's model with the contract and I28 is the enforcer: neither
 /// is a check over one run's observations.
 pub fn all(setting: &Setting) -> Vec<Box<dyn Invariant + Send>> {
     let run = &Arc::new(Run::new(setting));
@@ -218,6 +222,8 @@ pub fn all(setting: &Setting) -> Vec<Box<dyn Invariant + Send>> {
         Box::new(hostile::HostileBytesChangeNothing::new(run, memo)),
         Box::new(objectives::ObjectiveCompletes::new(run)),
         Box::new(equivocation::NoForgottenSigning::new(run)),
+        Box::new(vouchers::VouchersOnlyGrow::new(run)),
+        Box::new(entitled::EverybodyIsWhole::new(run)),
     ]
 }
 
@@ -257,4 +263,6 @@ const NAMES: &[&str] = &[
     "hostile-bytes-change-nothing",
     "objective-completes",
     "no-forgotten-signing",
+    "vouchers-only-grow",
+    "everybody-is-whole",
 ];

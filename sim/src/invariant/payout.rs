@@ -10,11 +10,12 @@ use std::sync::Arc;
 use fairway_core::chain_types::BlockRef;
 use fairway_core::event::Event;
 use fairway_core::nitro::adjudicator::compute_transfer;
-use fairway_core::nitro::{Call, Log, Outcome};
+use fairway_core::nitro::{Allocation, AllocationType, Call, Log, Outcome};
 use fairway_core::types::{Address, Amount, BlockNum, ChainTime, ChannelId, Destination};
 
 use super::run::Run;
 use super::view::Views;
+use super::virtual_view::payee_part;
 use super::{Invariant, Kind, Violation};
 use crate::observe::{Observed, PartyId};
 use crate::world::chain::{ChainSim, Fate};
@@ -116,9 +117,33 @@ fn share(
 ) -> Option<Amount> {
     let (outcome, held) = first_final(chain, channel, asset, last)?;
     let exit = outcome.iter().find(|exit| exit.asset == asset)?;
-    let paid = compute_transfer(held, &exit.allocations, &[], true).ok()?.exit;
+    let entries = reclaimed(chain, asset, &exit.allocations, last)?;
+    let paid = compute_transfer(held, &entries, &[], true).ok()?.exit;
     let mine = paid.iter().filter(|a| a.destination == Destination::of(who));
     Some(mine.fold(Amount::ZERO, |sum, a| sum.saturating_add(a.amount)))
+}
+
+/// The entries once every guarantee is what its virtual channel finally says; `None` while the chain has not decided one of those:
+/// before that nobody can be paid.
+fn reclaimed(
+    chain: &ChainSim,
+    asset: Address,
+    entries: &[Allocation],
+    last: BlockNum,
+) -> Option<Vec<Allocation>> {
+    let guarantee = |a: &&Allocation| a.allocation_type == AllocationType::GUARANTEE;
+    let mut rest: Vec<Allocation> = entries.iter().filter(|a| !guarantee(a)).cloned().collect();
+    for entry in entries.iter().filter(guarantee) {
+        let (decided, _) = first_final(chain, ChannelId(entry.destination.0), asset, last)?;
+        let paid = payee_part(&decided).unwrap_or(Amount::ZERO);
+        let left = entry.amount.saturating_sub(paid);
+        for (half, part) in entry.metadata.chunks(32).zip([left, paid]) {
+            if let Some(own) = rest.iter_mut().find(|a| a.destination.0[..] == *half) {
+                own.amount = own.amount.saturating_add(part);
+            }
+        }
+    }
+    Some(rest)
 }
 
 /// The first outcome that became final, and the holdings that it was to divide.

@@ -99,7 +99,40 @@ pub(super) fn setting(plan: &Plan, parties: &[Party], memo: Memo, search_permill
         memo,
         confirmations: plan.chain.confirmations,
         reorg_depth_max: reorg_depth_max.max().unwrap_or(0),
+        chain_is_fair: !plan.faults.iter().any(|fault| strains_chain(&fault.what)),
         block_time_s: plan.chain.block_time.most().0.div_ceil(1_000_000_000),
         search_permille,
+    }
+}
+
+/// Whether a fault may keep an answer from being mined, or a node from seeing what there is to answer.
+fn strains_chain(fault: &FaultAction) -> bool {
+    match fault {
+        FaultAction::Reorg { .. }
+        | FaultAction::RpcOutage { .. }
+        | FaultAction::MissingLogs { .. }
+        | FaultAction::MissingCalldata { .. }
+        | FaultAction::DuplicateLogs { .. }
+        | FaultAction::StaleHead { .. }
+        | FaultAction::FeeSpike { .. }
+        | FaultAction::DropTx { .. }
+        | FaultAction::RevertPayee { .. } => true,
+        FaultAction::PowerLoss { .. }
+        | FaultAction::StaleImage { .. }
+        | FaultAction::PartitionBoth { .. }
+        | FaultAction::PartitionOneWay { .. }
+        | FaultAction::Loss { .. }
+        | FaultAction::Duplicate { .. }
+        | FaultAction::CorruptFrame { .. }
+        | FaultAction::Reorder { .. }
+        | FaultAction::Latency { .. }
+        | FaultAction::FailedSync { .. }
+        | FaultAction::Full { .. }
+        | FaultAction::Slow { .. }
+        | FaultAction::Rot { .. }
+        | FaultAction::TornWrite { .. }
+        | FaultAction::StrangerDeposit { .. }
+        | FaultAction::Step { .. }
+        | FaultAction::Freeze { .. } => false,
     }
 }

@@ -1,0 +1,108 @@
+//! I8, I40, I41: what was promised and what was taken in a virtual channel only grows, within what was agreed.
+
+use std::sync::Arc;
+
+use fairway_core::effect::Notice;
+use fairway_core::event::Event;
+use fairway_core::nitro::Voucher;
+use fairway_core::types::TurnNum;
+
+use super::run::Run;
+use super::view::Views;
+use super::virtual_view::VirtualView;
+use super::{Invariant, Violation};
+use crate::observe::{Observed, PartyId};
+
+/// See [`Invariant::statement`].
+#[derive(Debug)]
+pub(super) struct VouchersOnlyGrow {
+    run: Arc<Run>,
+}
+
+impl VouchersOnlyGrow {
+    pub fn new(run: &Arc<Run>) -> VouchersOnlyGrow {
+        VouchersOnlyGrow { run: Arc::clone(run) }
+    }
+
+    fn check(&self, views: &Views, node: PartyId, event: &Event) -> Result<(), Violation> {
+        let (verb, voucher, may): (_, &Voucher, May) = match event {
+            Event::VoucherSigned { voucher } => ("signed", voucher, may_sign),
+            Event::VoucherReceived { voucher } => ("took", voucher, may_take),
+            _ => return Ok(()),
+        };
+        let wrong = |why: &str| {
+            let (name, amount) = (self.run.name(node), voucher.amount);
+            let what = format!("{name} {verb} a voucher for {amount}: {why}");
+            Err(Violation::safety("vouchers-only-grow", node, voucher.channel, what))
+        };
+        let Some(channel) = views.virtual_channel(node, voucher.channel) else {
+            return wrong("the virtual channel was never agreed on");
+        };
+        if voucher.amount > channel.terms.amount {
+            return wrong("more than was agreed");
+        }
+        if voucher.amount <= channel.paid {
+            return wrong("no more than the one before");
+        }
+        if channel.unanimous(TurnNum::POSTFUND).is_none() {
+            return wrong("not everybody has signed the postfund");
+        }
+        match may(channel) {
+            Ok(()) => Ok(()),
+            Err(why) => wrong(why),
+        }
+    }
+}
+
+type May = fn(&VirtualView) -> Result<(), &'static str>;
+
+fn may_sign(channel: &VirtualView) -> Result<(), &'static str> {
+    if channel.is_payer() { Ok(()) } else { Err("it is not the payer") }
+}
+
+/// A payee who has signed the final state has agreed to what it says.
+fn may_take(channel: &VirtualView) -> Result<(), &'static str> {
+    match (channel.is_payee(), channel.signed(TurnNum::VIRTUAL_FINAL)) {
+        (false, _) => Err("it is not the payee"),
+        (true, true) => Err("it has signed the final state"),
+        (true, false) => Ok(()),
+    }
+}
+
+impl Invariant for VouchersOnlyGrow {
+    fn name(&self) -> &'static str {
+        "vouchers-only-grow"
+    }
+
+    fn catalogue(&self) -> &'static [&'static str] {
+        &["I8", "I40", "I41"]
+    }
+
+    fn statement(&self) -> &'static str {
+        "totals of signed and of taken vouchers grow, within the agreed amount, in an open virtual channel, and are durable before they are told"
+    }
+
+    fn event(&mut self, node: PartyId, event: &Event, views: &Views) -> Result<(), Violation> {
+        self.check(views, node, event)
+    }
+
+    fn observe(
+        &mut self,
+        _now_ns: u64,
+        seen: &Observed<'_>,
+        views: &Views,
+    ) -> Result<(), Violation> {
+        let Observed::Notified { node, notice: Notice::PaymentReceived { channel, total, .. } } =
+            seen
+        else {
+            return Ok(());
+        };
+        let durable = views.virtual_channel(*node, *channel).map(|v| v.durable_paid);
+        if durable >= Some(*total) {
+            return Ok(());
+        }
+        let name = self.run.name(*node);
+        let what = format!("{name} tells of {total} received before that is durable");
+        Err(Violation::safety("vouchers-only-grow", *node, *channel, what).losing(*node, *total))
+    }
+}
