@@ -148,7 +148,17 @@ fn check(bytes: &[u8]) -> Option<Message> {
         (Ok(wire), Verified::Message { peer: from, message }) => {
             assert_eq!(from, peer);
             states(&message).for_each(|s| assert_eq!(s.recheck(&mut Crypto::Real), Ok(())));
-            assert!(!matches!(message, Message::Bare(Wire::State(_) | Wire::Resume { .. })));
+            assert!(!matches!(
+                message,
+                Message::Bare(
+                    Wire::State(_)
+                        | Wire::Resume { .. }
+                        | Wire::VirtualState { .. }
+                        | Wire::Proposal { .. }
+                        | Wire::Voucher(_)
+                        | Wire::VirtualResume { .. }
+                )
+            ));
             assert_eq!(states(&message).count(), wire.claims().count());
             Some(message)
         }
@@ -163,17 +173,26 @@ fn check(bytes: &[u8]) -> Option<Message> {
             );
             None
         }
+        (
+            Ok(Wire::Voucher(_) | Wire::VirtualResume { voucher: Some(_), .. }),
+            Verified::Dropped { why: Malformed::Voucher, .. },
+        ) => None,
         (decoded, verified) => panic!("{decoded:?} became {verified:?}"),
     }
 }
 
 fn states(message: &Message) -> impl Iterator<Item = &SignedState> {
-    let (a, b) = match message {
-        Message::State(signed) => (Some(signed), None),
-        Message::Resume { supported, yours, .. } => (supported.as_ref(), yours.as_ref()),
-        Message::Bare(_) => (None, None),
+    let none: &[SignedState] = &[];
+    let (a, b, more) = match message {
+        Message::State(signed) | Message::VirtualState { state: signed, .. } => {
+            (Some(signed), None, none)
+        }
+        Message::Resume { supported, yours, .. } => (supported.as_ref(), yours.as_ref(), none),
+        Message::Proposal { state, evidence } => (Some(state), None, evidence.as_slice()),
+        Message::VirtualResume { newest, .. } => (newest.as_ref(), None, none),
+        Message::Bare(_) | Message::Voucher { .. } => (None, None, none),
     };
-    a.into_iter().chain(b)
+    a.into_iter().chain(b).chain(more)
 }
 
 fn check_damaged(damaged: &Damaged) {

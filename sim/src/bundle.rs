@@ -103,6 +103,7 @@ impl Bundle {
             mutant: self.seed_id.mutant.clone(),
             ignore: self.ignore.clone(),
             settings: self.seed_id.settings.clone().into_iter().collect(),
+            search_permille: crate::campaign::SEARCH_PERMILLE,
         }
     }
 

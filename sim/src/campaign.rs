@@ -1,14 +1,17 @@
 //! Many runs: seeds over workers, in any order, with the same result in every order.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fairway_core::nitro;
+use fairway_core::types::Amount;
 use indexmap::IndexMap;
 
 use crate::chance::{Chance, Tape};
 use crate::engine::{self, RunReport, Verdict};
+use crate::invariant::Closest;
 use crate::scenario::{Engine, Plan, Scenario};
 use crate::seed_id::{Crypto, Hex8, SeedId};
 use crate::story::{Recorder, Recording};
@@ -27,7 +30,12 @@ pub struct How {
     pub ignore: Vec<String>,
     /// Settings that were applied to the scenario, for seed ids.
     pub settings: Vec<crate::scenario::Setting>,
+    /// Of a thousand prefixes, how many the enforcer plays through on the contract's model. It finds or finds not; it changes no run.
+    pub search_permille: u64,
 }
+
+/// What [`How::search_permille`] is where nobody asks for more.
+pub const SEARCH_PERMILLE: u64 = 10;
 
 /// The value of `--mutant` that takes a scenario's planted bug out.
 pub const NO_MUTANT: &str = "none";
@@ -53,6 +61,7 @@ impl How {
             mutant: None,
             ignore: Vec::new(),
             settings: Vec::new(),
+            search_permille: SEARCH_PERMILLE,
         }
     }
 
@@ -92,7 +101,8 @@ impl How {
             Crypto::Real => nitro::Crypto::Real,
             Crypto::Toy => nitro::Crypto::Toy,
         };
-        Options { crypto, ignore: self.ignore.clone(), ..Options::default() }
+        let search_permille = self.search_permille;
+        Options { crypto, ignore: self.ignore.clone(), search_permille, ..Options::default() }
     }
 
     /// Runs a plan. A panic of a node is a verdict, not the end of the campaign.
@@ -144,6 +154,12 @@ pub struct Tally {
     pub goals: IndexMap<String, u64>,
     /// All digests in the order of seeds.
     pub digests: Vec<(u64, String)>,
+    /// The smallest margin of each seed in which there was one.
+    pub slacks: BTreeMap<u64, Amount>,
+    /// How near all runs together came to a loss, with the seed of the closest call.
+    pub closest: Closest,
+    /// That seed, and who it was.
+    pub closest_call: Option<(u64, String)>,
 }
 
 impl Tally {
@@ -160,6 +176,14 @@ impl Tally {
             *self.goals.entry(goal.clone()).or_default() += 1;
         }
         self.digests.push((seed, report.digest.clone()));
+        let slack = report.closest.and_then(|c| c.slack);
+        self.slacks.extend(slack.map(|(least, _)| (seed, least)));
+        if let Some(closest) = &report.closest
+            && self.closest.add(closest)
+        {
+            let who = closest.slack.and_then(|(_, who)| report.balances.get(who.0));
+            self.closest_call = who.map(|(name, _)| (seed, name.clone()));
+        }
         if report.verdict.is_pass() {
             self.passed += 1;
         } else {
@@ -182,6 +206,10 @@ impl Tally {
             *self.goals.entry(goal).or_default() += n;
         }
         self.digests.extend(other.digests);
+        self.slacks.extend(other.slacks);
+        if self.closest.add(&other.closest) {
+            self.closest_call = other.closest_call;
+        }
         self.failed.extend(other.failed);
     }
 }

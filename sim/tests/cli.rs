@@ -140,7 +140,7 @@ fn mistakes_are_one_line_and_exit_code_2() {
     }
     let said = said.replace(&tail[..8], "[digest]");
     insta::assert_snapshot!(said, @r"
-    error: story.toml:5: topology.chanels: expected a key among `chain`, `channels`, `disk`, `network`, `parties`, `party`, `patience`, found `chanels`; did you mean `channels`?
+    error: story.toml:5: topology.chanels: expected a key among `chain`, `channels`, `disk`, `network`, `parties`, `party`, `patience`, `virtuals`, found `chanels`; did you mean `channels`?
     error: scenario `nowhere.toml`: expected a name such as smoke/plain or a path, found neither
     error: nonsense: seed id `nonsense`: expected `#` before the seed, as in smoke/plain#14c0@5e1f0a2b-90c3d4e5/reference
     error: smoke/plain#1@5e1f0a2b-90c3d4e5/tokio: seed id: engine `tokio`: expected `reference`, `madsim` or `turmoil`

@@ -96,6 +96,9 @@ struct HowArgs {
     /// Take this invariant out: to see what comes of a bug that it would stop at once.
     #[arg(long, value_name = "INVARIANT")]
     ignore: Vec<String>,
+    /// Of a thousand prefixes of a run, at how many the enforcer plays the whole game on the contract's model.
+    #[arg(long = "search", value_name = "PERMILLE", default_value_t = crate::campaign::SEARCH_PERMILLE)]
+    search_permille: u64,
     /// Override a key of the scenario: `--set phases.chaos=90s`.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
     settings: Vec<Setting>,
@@ -139,7 +142,8 @@ impl HowArgs {
             CryptoArg::Toy => Crypto::Toy,
         };
         let (mutant, settings) = (self.mutant.clone(), self.settings.clone());
-        crate::campaign::How { engine, crypto, mutant, ignore: self.ignore.clone(), settings }
+        let (ignore, search_permille) = (self.ignore.clone(), self.search_permille);
+        crate::campaign::How { engine, crypto, mutant, ignore, settings, search_permille }
     }
 
     /// What clap cannot check: names that are defined elsewhere.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use fairway_core::types::Amount;
 use serde::Serialize;
 
 use super::junit::{self, Case, Failure, Suite};
@@ -12,6 +13,7 @@ use super::progress::Progress;
 use super::{HowArgs, Outcome, Stop, failure, load, thousands, workers};
 use crate::campaign::{self, How, Tally, Until, sweep};
 use crate::engine::{RunReport, Verdict};
+use crate::invariant::Closest;
 use crate::scenario::{Availability, Engine, Expect, Scenario, available};
 
 #[derive(Args, Clone, Debug)]
@@ -367,6 +369,7 @@ fn summary(done: &[Done], elapsed: Duration) {
     }
     let never = if never.is_empty() { "none".to_string() } else { never.join(", ") };
     println!("  never fired: {never}");
+    closest(done);
     let ms = elapsed.as_millis().max(1);
     println!(
         "{} runs, {} passed, in {}.{} s: {} seeds/s, virtual over wall time {}:1",
@@ -376,6 +379,32 @@ fn summary(done: &[Done], elapsed: Duration) {
         ms % 1_000 / 100,
         thousands((u128::from(all.runs) * 1_000 / ms) as u64),
         thousands((all.virtual_ns / 1_000_000 / ms) as u64)
+    );
+}
+
+/// The closest call of the campaign, in money, with its replay line.
+fn closest(done: &[Done]) {
+    let mut all = Closest::default();
+    for d in done {
+        all.add(&d.tally.closest);
+    }
+    let calls = done.iter().filter(|d| d.tally.closest.slack.is_some());
+    let call = calls.min_by_key(|d| d.tally.closest.slack.map(|(least, _)| least));
+    if let Some(d) = call
+        && let (Some((slack, _)), Some((seed, who))) = (all.slack, &d.tally.closest_call)
+    {
+        let id = d.how.seed_id(&d.scenario, *seed).to_string();
+        println!(
+            "  closest call: {who} could enforce its entitlement and {slack} more; {}",
+            failure::replay_line(&id)
+        );
+    }
+    let depth = all.depth.map_or_else(String::new, |d| format!(" (depth {d} at least)"));
+    println!(
+        "  enforcer: {} prefixes judged, {} played exhaustively, {} bounded{depth}",
+        thousands(all.prefixes),
+        thousands(all.exhaustive),
+        thousands(all.bounded),
     );
 }
 
@@ -389,6 +418,7 @@ struct Record<'a> {
     verdict: &'a str,
     property: Option<&'a str>,
     trace_digest: &'a str,
+    slack: Option<Amount>,
     build: &'a str,
 }
 
@@ -405,6 +435,7 @@ fn print_jsonl(d: &Done) -> Outcome {
             verdict,
             property,
             trace_digest: digest,
+            slack: d.tally.slacks.get(seed).copied(),
             build: crate::build_id::BUILD_ID,
         };
         let line = serde_json::to_string(&record).map_err(|e| Stop::harness(e.to_string()))?;

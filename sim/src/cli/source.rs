@@ -83,6 +83,7 @@ fn bundle_of(id: &SeedId, scenario: &Scenario) -> Bundle {
         mutant: id.mutant.clone(),
         ignore: Vec::new(),
         settings: id.settings.clone().into_iter().collect(),
+        search_permille: crate::campaign::SEARCH_PERMILLE,
     };
     let (plan, _) = how.plan(scenario, id.seed, &Tape::default());
     Bundle {

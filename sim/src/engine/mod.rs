@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::chance::Chance;
-use crate::invariant::Violation;
+use crate::invariant::{Closest, Violation};
 use crate::observe::PartyId;
 use crate::scenario::FaultKind;
 use crate::scenario::{Engine, Plan};
@@ -43,6 +43,8 @@ pub struct RunReport {
     pub recovered: (u64, u64),
     /// Syncs of all disks.
     pub syncs: u64,
+    /// How near the run came to a loss.
+    pub closest: Option<Closest>,
 }
 
 /// How a run ended.
@@ -82,6 +84,7 @@ impl RunReport {
             violated_at: None,
             recovered: (0, 0),
             syncs: 0,
+            closest: None,
         }
     }
 }
@@ -141,5 +144,6 @@ pub fn report(world: &World, verdict: Option<Verdict>) -> RunReport {
         violated_at: world.violated_at,
         recovered: world.memo.counts(),
         syncs: world.parties.iter().map(|p| p.disk.work().file_syncs).sum(),
+        closest: world.closest(),
     }
 }

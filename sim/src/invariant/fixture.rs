@@ -56,6 +56,7 @@ pub fn setting() -> Setting {
         reorg_depth_max: 6,
         chain_is_fair: true,
         block_time_s: BLOCK_TIME_S,
+        search_permille: 1_000,
     }
 }
 

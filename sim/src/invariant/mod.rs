@@ -17,6 +17,7 @@ mod deposits;
 mod duplicates;
 mod durable;
 mod enforceable;
+mod enforcer;
 mod entitled;
 mod equivocation;
 mod final_outcome;
@@ -67,6 +68,45 @@ pub struct Setting {
     pub block_time_s: u64,
     /// Whether transactions are mined and endpoints tell the truth: without that, a challenge may be missed by nobody's fault.
     pub chain_is_fair: bool,
+    /// Of a thousand prefixes, how many the enforcer plays through on the contract's model.
+    pub search_permille: u64,
+}
+
+/// How near a run came to somebody not being able to enforce what it is entitled to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Closest {
+    /// Prefixes that were judged.
+    pub prefixes: u64,
+    /// The least that somebody could enforce beyond its entitlement, and who; `None` while nobody had a virtual channel.
+    pub slack: Option<(Amount, PartyId)>,
+    /// Prefixes at which the whole game was played.
+    pub exhaustive: u64,
+    /// Prefixes at which it was played up to a number of the adversary's moves.
+    pub bounded: u64,
+    /// The least such number.
+    pub depth: Option<u32>,
+}
+
+impl Closest {
+    /// Takes another run into account. Whether that one was closer.
+    pub fn add(&mut self, other: &Closest) -> bool {
+        self.prefixes += other.prefixes;
+        self.exhaustive += other.exhaustive;
+        self.bounded += other.bounded;
+        self.depth = self.depth.into_iter().chain(other.depth).min();
+        let before = self.slack.map(|(least, _)| least);
+        let closer = other.slack.is_some_and(|(least, _)| before.is_none_or(|b| least < b));
+        if closer {
+            self.slack = other.slack;
+        }
+        closer
+    }
+
+    fn take(&mut self, slack: Amount, who: PartyId) {
+        if self.slack.is_none_or(|(least, _)| slack < least) {
+            self.slack = Some((slack, who));
+        }
+    }
 }
 
 /// Whether a violation means that something bad happened, or that something good did not.
@@ -135,6 +175,11 @@ pub trait Invariant {
         let _ = (now_ns, seen, views);
         Ok(())
     }
+
+    /// How near the run came to a loss, from the one invariant that measures it.
+    fn closest(&self) -> Option<Closest> {
+        None
+    }
 }
 
 /// One of each invariant, fresh for a run.
@@ -167,6 +212,7 @@ pub fn all(setting: &Setting) -> Vec<Box<dyn Invariant + Send>> {
         Box::new(answered::ChallengeAnswered::new(run)),
         Box::new(payout::EntitlementIsPaid::new(run)),
         Box::new(enforceable::NeverWorseThanEnforceable::new(run)),
+        Box::new(enforcer::Enforceable::new(run, memo)),
         Box::new(damage::LogIsPrefixClosed::new(run)),
         Box::new(replay::ReplayEqualsMemory::new(run)),
         Box::new(replay::ReplayIsDeterministic::new(run)),
@@ -207,6 +253,7 @@ const NAMES: &[&str] = &[
     "challenge-answered",
     "entitlement-is-paid",
     "never-worse-than-enforceable",
+    "entitlement-is-enforceable",
     "log-is-prefix-closed",
     "replay-equals-memory",
     "replay-is-deterministic",

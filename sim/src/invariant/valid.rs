@@ -125,7 +125,7 @@ impl SignedStatesAreValid {
 }
 
 /// I15: a virtual channel's states differ in nothing but what the payee gets; nothing before the final one, in the final one at least
-/// what the payee holds vouchers for, and no more than the payer promised.
+/// what the payee holds vouchers for, and exactly what the payer promised.
 fn check_virtual(channel: &VirtualView, signed: &SignedState) -> Result<(), &'static str> {
     let state = signed.state();
     let VirtualTerms { participants, nonce, challenge_duration, asset, amount } = &channel.terms;
@@ -169,8 +169,8 @@ fn check_virtual(channel: &VirtualView, signed: &SignedState) -> Result<(), &'st
     if channel.is_payee() && right.amount < channel.paid {
         return Err("it pays less than the vouchers that were received");
     }
-    if channel.is_payer() && right.amount > channel.paid {
-        return Err("it pays more than was promised");
+    if is_final && channel.is_payer() && right.amount != channel.paid {
+        return Err("it does not pay what was promised");
     }
     Ok(())
 }

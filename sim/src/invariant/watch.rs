@@ -8,7 +8,7 @@ use fairway_core::types::Timestamp;
 
 use super::run::Run;
 use super::view::Views;
-use super::{Invariant, Setting, Violation};
+use super::{Closest, Invariant, Setting, Violation};
 use crate::observe::{Observed, PartyId};
 
 /// Shows each observation of a run to all invariants.
@@ -21,6 +21,11 @@ impl Watch {
     /// A watch by these invariants over a run.
     pub fn new(setting: &Setting, invariants: Vec<Box<dyn Invariant + Send>>) -> Watch {
         Watch { invariants, views: Views::new(&Run::new(setting)) }
+    }
+
+    /// How near the run came to a loss.
+    pub fn closest(&self) -> Option<Closest> {
+        self.invariants.iter().find_map(|i| i.closest())
     }
 
     /// Shows one observation to every invariant.

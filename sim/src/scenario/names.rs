@@ -71,7 +71,7 @@ mod tests {
     fn only_close_names_are_suggested() {
         assert_eq!(closest("StateSgined", EVENT_NAMES.iter().copied()), Some("StateSigned"));
         assert_eq!(closest("statesigned", EVENT_NAMES.iter().copied()), Some("StateSigned"));
-        assert_eq!(closest("VoucherSigned", EVENT_NAMES.iter().copied()), None);
+        assert_eq!(closest("SessionLost", EVENT_NAMES.iter().copied()), None);
         assert_eq!(closest("x", []), None);
     }
 }

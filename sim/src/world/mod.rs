@@ -32,7 +32,7 @@ use self::party::{EPOCH_MS, Party};
 use self::workload::Workload;
 use crate::byzantine::Cabal;
 use crate::chance::{Chance, Site};
-use crate::invariant::{Setting, Violation, Watch};
+use crate::invariant::{Closest, Setting, Violation, Watch};
 use crate::observe::{Observed, PartyId};
 use crate::scenario::FaultKind;
 use crate::scenario::Plan;
@@ -88,6 +88,8 @@ pub struct Options {
     pub steps_max: u64,
     /// Invariants that do not watch: to see what comes of a bug that they would stop at once.
     pub ignore: Vec<String>,
+    /// Of a thousand prefixes, how many the enforcer plays through on the contract's model.
+    pub search_permille: u64,
 }
 
 impl Default for Options {
@@ -98,6 +100,7 @@ impl Default for Options {
             crash_at_step: None,
             steps_max: 2_000_000,
             ignore: Vec::new(),
+            search_permille: 10,
         }
     }
 }
@@ -242,7 +245,7 @@ impl World {
         chain.fund(Address::ZERO, STRANGER, Amount::ether(1_000_000));
         let cabal = setup::coalition(&parties);
         let memo = Memo::new(options.crypto);
-        let setting = setup::setting(&plan, &parties, memo.clone());
+        let setting = setup::setting(&plan, &parties, memo.clone(), options.search_permille);
         let recorder = options.record.then(|| Recorder::new(&setting.parties));
         let mut world = World {
             now: 0,
@@ -284,6 +287,11 @@ impl World {
     /// What the run is.
     pub fn setting(&self) -> &Setting {
         &self.setting
+    }
+
+    /// How near the run came to a loss.
+    pub fn closest(&self) -> Option<Closest> {
+        self.watch.closest()
     }
 
     /// How to run.

@@ -81,7 +81,7 @@ pub(super) fn coalition(parties: &[Party]) -> Cabal {
 }
 
 /// What the invariants are told about the run.
-pub(super) fn setting(plan: &Plan, parties: &[Party], memo: Memo) -> Setting {
+pub(super) fn setting(plan: &Plan, parties: &[Party], memo: Memo, search_permille: u64) -> Setting {
     let reorg_depth_max = plan.faults.iter().filter_map(|f| match &f.what {
         FaultAction::Reorg { depth, .. } => Some(depth.0),
         _ => None,
@@ -101,6 +101,7 @@ pub(super) fn setting(plan: &Plan, parties: &[Party], memo: Memo) -> Setting {
         reorg_depth_max: reorg_depth_max.max().unwrap_or(0),
         chain_is_fair: !plan.faults.iter().any(|fault| strains_chain(&fault.what)),
         block_time_s: plan.chain.block_time.most().0.div_ceil(1_000_000_000),
+        search_permille,
     }
 }
 

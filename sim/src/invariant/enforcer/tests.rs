@@ -1,0 +1,1 @@
+//! Bad traces for the enforcer.
