@@ -1,50 +1,26 @@
-//! Where the bytecode comes from: two npm packages, installed below the target directory and never committed.
+//! Installs the contracts' npm packages below the target directory, where they have not been installed. They are never committed.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::Once;
+use std::{env, fs};
 
-use alloy_primitives::{Bytes, hex};
+use fairway_sim::evm::{BELOW_TARGET, FOLDER_VARIABLE, NITRO, TOKEN};
 
-/// The contracts as they are deployed.
-const NITRO: (&str, &str) = ("@statechannels/nitro-protocol", "2.0.1-alpha.6");
-/// An ordinary token; the version is what the other package asks for.
-const TOKEN: (&str, &str) = ("@openzeppelin/contracts", "4.9.6");
-
-/// Creation bytecode.
-#[derive(Clone)]
-pub struct Bytecode {
-    pub adjudicator: Bytes,
-    pub consensus_app: Bytes,
-    pub payment_app: Bytes,
-    pub token: Bytes,
-}
-
-/// Reads the bytecode, after installing the packages where that has not been done.
+/// After this the contracts can be deployed.
 ///
 /// # Panics
 /// npm is missing or fails; the message says which.
-pub fn bytecode() -> Bytecode {
+pub fn installed() {
     // Tests run side by side; one of them installs.
-    static BYTECODE: OnceLock<Bytecode> = OnceLock::new();
-    BYTECODE.get_or_init(load).clone()
-}
-
-fn load() -> Bytecode {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nitro-protocol");
-    let contracts = home.join("node_modules").join(NITRO.0).join("dist/artifacts/contracts");
-    let token = home.join("node_modules").join(TOKEN.0).join("build/contracts");
-    if !home.join("installed").exists() {
-        install(&home);
-    }
-    let nitro = |name: &str| read(contracts.join(format!("{name}.sol/{name}.json")));
-    Bytecode {
-        adjudicator: nitro("NitroAdjudicator"),
-        consensus_app: nitro("ConsensusApp"),
-        payment_app: nitro("VirtualPaymentApp"),
-        token: read(token.join("ERC20PresetFixedSupply.json")),
-    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a target directory");
+        let home = home.join(BELOW_TARGET);
+        if env::var_os(FOLDER_VARIABLE).is_none() && !home.join("installed").exists() {
+            install(&home);
+        }
+    });
 }
 
 fn install(home: &Path) {
@@ -63,13 +39,4 @@ fn install(home: &Path) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "npm could not install {}: {errors}", packages.join(" and "));
     fs::write(home.join("installed"), "").expect("the target directory can be written");
-}
-
-fn read(path: PathBuf) -> Bytes {
-    let text = fs::read_to_string(&path).unwrap_or_else(|e| {
-        panic!("{} is missing: remove its directory and run again ({e})", path.display())
-    });
-    let artifact: serde_json::Value = serde_json::from_str(&text).expect("an artifact is JSON");
-    let code = artifact["bytecode"].as_str().expect("an artifact has bytecode");
-    hex::decode(code).expect("bytecode is hex").into()
 }
