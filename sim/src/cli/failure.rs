@@ -127,6 +127,9 @@ pub fn verdict_sentence(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Pass => "Every invariant held.".into(),
         Verdict::Violation(v) => format!("{} was broken: {}", v.invariant, story::what_broke(v)),
+        Verdict::Panic(message) if verdict.is_harness_bug() => {
+            format!("The simulation is wrong: {message}")
+        }
         Verdict::Panic(message) => format!("A node panicked: {message}"),
         Verdict::Budget(steps) => format!("Given up after {steps} steps."),
     }

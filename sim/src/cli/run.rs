@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::junit::{self, Case, Failure, Suite};
 use super::progress::Progress;
-use super::{HowArgs, Outcome, Stop, failure, load, thousands, workers};
+use super::{HowArgs, Outcome, Stop, failure, thousands, workers};
 use crate::campaign::{self, How, Tally, Until, sweep};
 use crate::engine::{RunReport, Verdict};
 use crate::scenario::{Availability, Engine, Expect, Scenario, available};
@@ -123,7 +123,7 @@ struct Done {
 
 pub fn run(args: &RunArgs) -> Outcome {
     args.how.check()?;
-    let mut scenarios = load(&args.what, &args.how.settings)?;
+    let mut scenarios = args.how.load(&args.what)?;
     if args.what == "scenarios" {
         scenarios.retain(|s| !s.name().starts_with("negative/"));
     }

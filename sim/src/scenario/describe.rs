@@ -9,7 +9,7 @@ use super::plan::{
     Element, FaultAction, FaultTrigger, Link, Milestone, OpAction, OpTrigger, Payment, Plan,
     PlannedClock, PlannedFault, PlannedOp,
 };
-use super::topology::Role;
+use super::topology::{Backend, Role};
 use super::unit::{Drift, Money, Nanos, Shift};
 
 impl Plan {
@@ -30,6 +30,10 @@ impl Plan {
                 "Channel {}: {first} puts in {ours}, {second} {theirs}; a challenge can be answered for {}.",
                 channel.id, channel.challenge_duration
             ));
+        }
+        match self.chain.backend {
+            Backend::Model => {}
+            Backend::Evm => lines.push("The chain runs the deployed contracts in an EVM.".into()),
         }
         lines.extend(self.ops.iter().map(|op| format!("{}: {op}.", op.id)));
         lines.extend(self.faults.iter().map(|fault| format!("{}: {fault}.", fault.id)));

@@ -54,6 +54,7 @@ impl Scenario {
                 .collect(),
             channels: topology.channels.iter().map(resolve_channel).collect(),
             chain: PlannedChain {
+                backend: topology.chain.backend,
                 block_time: topology.chain.block_time.clone(),
                 confirmations: topology.chain.confirmations.0,
                 rpc_latency: topology.chain.rpc_latency.clone(),

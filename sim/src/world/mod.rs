@@ -226,7 +226,8 @@ impl World {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let adjudicator = Address::repeat_byte(0xad);
         let consensus_app = Address::repeat_byte(0xca);
-        let mut chain = ChainSim::new(ChainTime(EPOCH_MS / 1_000), Adjudicator::new(consensus_app));
+        let model = Adjudicator::new(consensus_app);
+        let mut chain = setup::chain(&plan, options.crypto, adjudicator, model);
         let confirmations = u32::try_from(plan.chain.confirmations).unwrap_or(u32::MAX);
         let pins = |me| Pins { chain_id: CHAIN_ID, adjudicator, consensus_app, me, confirmations };
         let parties: Vec<Party> = (0..plan.parties.len())
