@@ -97,7 +97,7 @@ struct HowArgs {
     /// Take this invariant out: to see what comes of a bug that it would stop at once.
     #[arg(long, value_name = "INVARIANT")]
     ignore: Vec<String>,
-    /// Override a key of the scenario: `--set phases.chaos=90s`.
+    /// Override a key of the scenario: `--set phases.chaos=90s`, `--set chain.backend=evm`.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
     settings: Vec<Setting>,
 }

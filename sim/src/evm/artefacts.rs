@@ -122,37 +122,3 @@ fn read(file: &Path) -> Result<Bytes, ArtefactsError> {
 
 /// [`Bytecode::digest`] of the pinned versions: BLAKE3 over each bytecode's length and bytes.
 const PINNED: &str = "782afa06ea206e30c210e4fa12315a498bbb77d706cc0fd5e4f9d4aaddb77c7d";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_artefact_is_refused_with_its_name() {
-        let folder = env::temp_dir().join(format!("fairway-artefacts-{}", std::process::id()));
-        let file = folder
-            .join("node_modules")
-            .join(NITRO.0)
-            .join("dist/artifacts/contracts/NitroAdjudicator.sol/NitroAdjudicator.json");
-        let refused = || match Bytecode::read(&folder) {
-            Err(ArtefactsError::Unreadable { file: found, why }) => {
-                assert_eq!(found, file.display().to_string());
-                why
-            }
-            other => panic!("{other:?}"),
-        };
-        assert!(refused().contains("No such file"));
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        for (text, why) in [
-            ("{", "EOF"),
-            ("{}", "no bytecode"),
-            ("{\"bytecode\": 7}", "no bytecode"),
-            ("{\"bytecode\": \"0x7\"}", "odd"),
-        ] {
-            fs::write(&file, text).unwrap();
-            let found = refused();
-            assert!(found.to_lowercase().contains(&why.to_lowercase()), "{text}: {found}");
-        }
-        fs::remove_dir_all(&folder).unwrap();
-    }
-}

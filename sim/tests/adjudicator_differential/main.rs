@@ -8,6 +8,8 @@
 //! generate.rs  what is called: sequences that get somewhere, with a flaw now and then
 //! generate/    the states in the calls
 //! pair.rs      one call on both sides, and the comparison
+//! chain.rs     the simulated chain with the contracts beside its model
+//! stories.rs   scenarios with `chain.backend = "evm"` and without
 //! package.rs   installs the bytecode
 //! ```
 //!
@@ -16,9 +18,11 @@
 //! Needs npm (and a network the first time): `cargo test --profile ci -p fairway-sim --features evm --test adjudicator_differential`.
 //! `ADJUDICATOR_SEQUENCES=10000` runs more of them.
 
+mod chain;
 mod generate;
 mod package;
 mod pair;
+mod stories;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
