@@ -405,9 +405,9 @@ fn kept_bugs_are_found_on_any_build_and_other_bundles_on_their_own() {
     assert_eq!(code(&refused), 8, "{}", stderr(&refused));
     let paste = "    git worktree add --detach ../fairway-cccccccccccc cccccccc";
     assert!(stderr(&refused).contains(paste), "{}", stderr(&refused));
-    assert!(
-        stderr(&refused).contains("cd ../fairway-cccccccccccc && cargo run --release -- replay '/")
-    );
+    let features = if cfg!(feature = "evm") { " --features evm" } else { "" };
+    let again = format!("cd ../fairway-cccccccccccc && cargo run --release{features} -- replay '/");
+    assert!(stderr(&refused).contains(&again), "{}", stderr(&refused));
     let accepted = sim(&folder, &["replay", "bundle.json", "--any-build"]);
     assert_eq!(code(&accepted), 1, "{}", stderr(&accepted));
 }

@@ -149,7 +149,9 @@ fn headline(scenario: &str, seed: u64, report: &RunReport) -> String {
 
 /// The command that repeats a run.
 pub fn replay_line(what: &str) -> String {
-    format!("cargo run --release -- replay '{what}'")
+    // A build with other features has another id.
+    let features = if cfg!(feature = "evm") { " --features evm" } else { "" };
+    format!("cargo run --release{features} -- replay '{what}'")
 }
 
 /// What a seed id does not say: which invariants were switched off.

@@ -218,6 +218,8 @@ fn report_all(args: &RunArgs, done: &[Done], took: Duration) -> Result<BTreeSet<
             Expect::Violation(name) => {
                 let (line, caught) = negative_line(d, name);
                 codes.extend((!caught).then_some(10));
+                let harness = d.tally.failed.iter().any(|(_, r)| r.verdict.is_harness_bug());
+                codes.extend(harness.then_some(7));
                 let case = negative_case(d, &line, caught);
                 lines.push(line);
                 vec![case]

@@ -10,8 +10,12 @@ use fairway_core::nitro::{
     Allocation, AllocationType, Call, Claim, Crypto, FixedPart, SecretKey, SingleAssetExit, State,
 };
 use fairway_core::types::{Amount, ChainTime, Destination, Timestamp, TurnNum};
+use fairway_sim::campaign::exit_code;
+use fairway_sim::engine::Verdict;
 use fairway_sim::evm::Unavailable;
-use fairway_sim::world::chain::{ChainSim, Failure, Fate, Reorg, ReorgError, ReorgPolicy, TxId};
+use fairway_sim::world::chain::{
+    ChainSim, DISAGREEMENT, Failure, Fate, Reorg, ReorgError, ReorgPolicy, TxId,
+};
 
 use crate::package;
 use crate::pair::{ADJUDICATOR, CONSENSUS_APP, TOKEN};
@@ -224,6 +228,13 @@ fn a_wrong_model_is_a_bug_of_the_harness() {
     assert_eq!(world.call(alice(), Call::Conclude { candidate: by_both(state) }), None);
     let (state_hash, indices) = (B256::ZERO, vec![1]);
     world.call(bob(), Call::Transfer { asset_index: 0, channel, outcome, state_hash, indices });
+}
+
+#[test]
+fn a_disagreement_is_told_from_a_panic_of_a_node() {
+    let panicked = |message: &str| exit_code(&Verdict::Panic(message.into()));
+    assert_eq!(panicked(&format!("{DISAGREEMENT} about deposit from 0x00 at 1: balance")), 7);
+    assert_eq!(panicked("index out of bounds"), 5);
 }
 
 #[test]
