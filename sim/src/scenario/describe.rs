@@ -24,16 +24,16 @@ impl Plan {
                 lines.push(format!("{}'s clock {clock}.", party.name));
             }
         }
+        match self.chain.backend {
+            Backend::Model => {}
+            Backend::Evm => lines.push("The chain runs the deployed contracts in an EVM.".into()),
+        }
         for channel in &self.channels {
             let ((first, second), (ours, theirs)) = (&channel.parties, &channel.deposits);
             lines.push(format!(
                 "Channel {}: {first} puts in {ours}, {second} {theirs}; a challenge can be answered for {}.",
                 channel.id, channel.challenge_duration
             ));
-        }
-        match self.chain.backend {
-            Backend::Model => {}
-            Backend::Evm => lines.push("The chain runs the deployed contracts in an EVM.".into()),
         }
         lines.extend(self.ops.iter().map(|op| format!("{}: {op}.", op.id)));
         lines.extend(self.faults.iter().map(|fault| format!("{}: {fault}.", fault.id)));

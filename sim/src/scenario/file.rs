@@ -397,6 +397,19 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_named_without_its_table_is_what_stands_in_it() {
+        let schema = super::super::json_schema();
+        let properties = |pointer: &str| -> Vec<String> {
+            let keys = schema.pointer(pointer).and_then(|p| p.as_object());
+            keys.expect("a table").keys().cloned().collect()
+        };
+        let mut known = TOPOLOGY_KEYS.to_vec();
+        known.sort_unstable();
+        assert_eq!(properties("/$defs/Topology/properties"), known);
+        assert!(properties("/properties").iter().all(|key| !known.contains(&key.as_str())));
+    }
+
+    #[test]
     fn settings_reach_tables_and_lists() {
         let mut tree = Tree::parse("x", "[[op]]\nargs = { amount = \"1 wei\" }\n").unwrap();
         let keys = ["op.0.args.amount", "phases.chaos", "op.9.args"];

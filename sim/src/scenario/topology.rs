@@ -168,26 +168,6 @@ pub struct Channel {
     pub challenge_duration: Nanos,
 }
 
-/// What executes calls of the simulated chain.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Backend {
-    /// The model of the contracts.
-    #[default]
-    Model,
-    /// The deployed contracts' bytecode, with the model beside it: both must agree after every transaction.
-    Evm,
-}
-
-impl Backend {
-    /// Whether this is the default.
-    pub(super) fn is_model(&self) -> bool {
-        *self == Backend::Model
-    }
-}
-
 /// The chain.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -211,6 +191,26 @@ impl Default for Chain {
             confirmations: Count(3),
             rpc_latency: Dist::Uniform(Nanos::millis(5), Nanos::millis(50)),
         }
+    }
+}
+
+/// What executes calls of the simulated chain.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// The model of the contracts.
+    #[default]
+    Model,
+    /// The deployed contracts' bytecode, with the model beside it: both must agree after every transaction.
+    Evm,
+}
+
+impl Backend {
+    /// Whether this is the default.
+    pub(super) fn is_model(&self) -> bool {
+        *self == Backend::Model
     }
 }
 
