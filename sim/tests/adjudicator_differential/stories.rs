@@ -9,8 +9,8 @@ use fairway_sim::scenario::{Backend, Engine, Library, Scenario, Setting};
 use crate::package;
 
 /// Each on the reference engine, and a few on the other two.
-const SEEDS: u64 = 20;
-const SEEDS_OF_OTHER_ENGINES: u64 = 3;
+const SEEDS: u64 = 8;
+const SEEDS_OF_OTHER_ENGINES: u64 = 1;
 
 fn stories(group: &str, backend: &str) -> Vec<Scenario> {
     let setting: Setting = ("chain.backend".into(), backend.into());
