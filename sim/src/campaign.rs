@@ -281,6 +281,7 @@ pub fn exit_code(verdict: &Verdict) -> u8 {
         Verdict::Pass => 0,
         Verdict::Violation(v) if v.kind == crate::invariant::Kind::Liveness => 3,
         Verdict::Violation(_) => 1,
+        Verdict::Panic(_) if verdict.is_harness_bug() => 7,
         Verdict::Panic(_) => 5,
         Verdict::Budget(_) => 6,
     }

@@ -8,6 +8,7 @@ pub mod chance;
 pub mod cli;
 pub mod disk;
 pub mod engine;
+pub mod evm;
 pub mod invariant;
 pub mod observe;
 pub mod scenario;

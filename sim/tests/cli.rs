@@ -97,6 +97,8 @@ fn mistakes_are_one_line_and_exit_code_2() {
         &["run", "smoke/plain", "--mutant", "efect-before-sync"],
         &["run", "smoke/plian"],
         &["run", "smoke/plain", "--set", "phases.caos=1s"],
+        &["run", "smoke/plain", "--set", "chain.backend=evn"],
+        &["run", "smoke/plain", "--set", "chain.bakend=evm"],
         &["corpus", "verify", "nowhere"],
         &["check", "empty"],
         &["replay", &no_mutant],
@@ -148,6 +150,8 @@ fn mistakes_are_one_line_and_exit_code_2() {
     error: --mutant: expected a mutant (see `list mutants`), found `efect-before-sync`; did you mean `effect-before-sync`?
     error: scenario `smoke/plian`: expected a name such as smoke/plain or a path, found neither; did you mean smoke/plain?
     error: --set: phases.caos: expected a key among `chaos`, `settle`, found `caos`; did you mean `chaos`?
+    error: --set: topology.chain.backend: expected a value among `evm`, `model`, found `evn`; did you mean `evm`?
+    error: --set: topology.chain.bakend: expected a key among `backend`, `block_time`, `confirmations`, `rpc_latency`, found `bakend`; did you mean `backend`?
     error: nowhere: expected a folder of bundles: No such file or directory (os error 2)
     error: empty: expected .toml files, found none
     error: smoke/plain#1@[digest]-[build]/reference+mutant=efect-before-sync: mutant: expected a mutant (see `list mutants`), found `efect-before-sync`; did you mean `effect-before-sync`?
@@ -179,6 +183,54 @@ fn mistakes_are_one_line_and_exit_code_2() {
     error: fairway-sim corpus: expected a command among verify, found none
     error: fairway-sim corpus: expected a command among verify, found `verfy`; did you mean `verify`?
     ");
+}
+
+/// Goal: who asks for the contracts where they cannot be had is told what to do, in one line. Method: this build may have an EVM or not;
+/// there is no bytecode where it is said to be.
+#[test]
+fn the_contracts_are_refused_where_they_cannot_be_had() {
+    let folder = folder("contracts");
+    let text = fs::read_to_string(root().join("scenarios/smoke/plain.toml")).expect("a story");
+    let text = text.replace("[topology.chain]\n", "[topology.chain]\nbackend = \"evm\"\n");
+    fs::write(folder.join("story.toml"), text).expect("a writable folder");
+    let id = format!(
+        "smoke/plain#1@{}-{}/reference+crypto=toy+set.patience=60s+set.chain.backend=evm",
+        digest_with_contracts(),
+        build_id::short()
+    );
+    let missing = match cfg!(feature = "evm") {
+        true => {
+            "expected a contract's artefact: No such file or directory (os error 2): run `ci/test adjudicator-differential`"
+        }
+        false => "this build has no EVM: build it with `--features evm`",
+    };
+    let toy = "the contracts recover real signatures: leave out `--crypto toy`";
+    let evm = "chain.backend=evm";
+    let refused: &[(&[&str], &str)] = &[
+        (&["check", "story.toml"], missing),
+        (&["run", "story.toml"], missing),
+        (&["run", "smoke/plain", "--set", evm], missing),
+        (&["digests", "smoke/plain", "--seeds", "1", "--set", evm], missing),
+        (&["run", "smoke/plain", "--crypto", "toy", "--set", evm], toy),
+        (&["replay", &id], toy),
+    ];
+    for (arguments, why) in refused {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fairway-sim"));
+        command.args(*arguments).current_dir(&folder).env("FAIRWAY_CONTRACTS", "nowhere");
+        let output = command.output().expect("the program starts");
+        let line = stderr(&output);
+        assert_eq!(code(&output), 2, "{arguments:?}: {line}");
+        assert_eq!(line.lines().count(), 1, "{arguments:?}: {line}");
+        let expected = "chain.backend: expected \"model\", found \"evm\": ";
+        assert!(line.contains(expected) && line.contains(why), "{arguments:?}: {line}");
+    }
+}
+
+fn digest_with_contracts() -> String {
+    let settings = [("chain.backend", "evm"), ("patience", "60s")];
+    let settings = settings.map(|(key, value)| (key.to_string(), value.to_string()));
+    let plain = Library::new().load("smoke/plain", &settings).expect("a built-in scenario");
+    plain[0].digest_short().to_string()
 }
 
 /// Goal: a place that cannot be written is the caller's mistake and not the harness's. Method: a file where a folder should be.
@@ -353,9 +405,9 @@ fn kept_bugs_are_found_on_any_build_and_other_bundles_on_their_own() {
     assert_eq!(code(&refused), 8, "{}", stderr(&refused));
     let paste = "    git worktree add --detach ../fairway-cccccccccccc cccccccc";
     assert!(stderr(&refused).contains(paste), "{}", stderr(&refused));
-    assert!(
-        stderr(&refused).contains("cd ../fairway-cccccccccccc && cargo run --release -- replay '/")
-    );
+    let features = if cfg!(feature = "evm") { " --features evm" } else { "" };
+    let again = format!("cd ../fairway-cccccccccccc && cargo run --release{features} -- replay '/");
+    assert!(stderr(&refused).contains(&again), "{}", stderr(&refused));
     let accepted = sim(&folder, &["replay", "bundle.json", "--any-build"]);
     assert_eq!(code(&accepted), 1, "{}", stderr(&accepted));
 }

@@ -18,7 +18,9 @@ pub fn repeat(commit: &str, what: &str) -> Outcome {
         call(git)?;
     }
     let mut cargo = Command::new("cargo");
-    cargo.current_dir(&folder).args(["run", "--release", "-p", "fairway-sim", "--"]);
+    cargo.current_dir(&folder).args(["run", "--release", "-p", "fairway-sim"]);
+    // A build with other features has another id.
+    cargo.args(cfg!(feature = "evm").then_some("--features=evm")).arg("--");
     cargo.args(arguments(what, std::env::args().skip(1)));
     call(cargo)
 }

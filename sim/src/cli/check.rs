@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Outcome, load};
+use super::{Outcome, check_backend, load};
 use crate::campaign::How;
 use crate::chance::Tape;
 
@@ -25,6 +25,9 @@ const SEEDS: u64 = 20;
 pub fn check(args: &CheckArgs) -> Outcome {
     let scenarios = load(&args.what, &[])?;
     let how = How::reference();
+    for scenario in &scenarios {
+        check_backend(scenario.name(), scenario.backend(), how.crypto)?;
+    }
     for scenario in &scenarios {
         let elements =
             (0..SEEDS).map(|seed| how.plan(scenario, seed, &Tape::default()).0.elements().count());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Outcome, Stop, failure};
+use super::{Outcome, Stop, check_backend, failure};
 use crate::bundle::Bundle;
 use crate::engine::Verdict;
 use crate::scenario::Engine;
@@ -48,8 +48,9 @@ pub fn corpus(args: &CorpusArgs) -> Outcome {
     }
     let mut wrong = 0;
     for file in &files {
-        let bundle =
-            Bundle::read(&file.display().to_string()).map_err(|e| Stop::usage(e.to_string()))?;
+        let name = file.display().to_string();
+        let bundle = Bundle::read(&name).map_err(|e| Stop::usage(e.to_string()))?;
+        check_backend(&name, bundle.plan.chain.backend, bundle.crypto())?;
         let report = bundle.replay(Engine::Reference, false).report;
         let right = if bundle.fixed {
             report.verdict.is_pass()

@@ -38,7 +38,7 @@ pub struct DigestsArgs {
 /// Prints one digest a line, in the order asked for.
 pub fn digests(args: &DigestsArgs) -> Outcome {
     args.how.check()?;
-    let scenarios = load(&args.what, &args.how.settings)?;
+    let scenarios = args.how.load(&args.what)?;
     let engine = args.how.engine.engines()[0];
     for scenario in &scenarios {
         for seed in &args.seeds {
@@ -82,6 +82,10 @@ pub fn digests_elsewhere(
         .env("LANG", "tr_TR.UTF-8")
         .env("TZ", "Pacific/Chatham")
         .env("FAIRWAY_ANY", "x");
+    // Where the contracts are is no part of a run: they are the same everywhere.
+    if let Some(folder) = std::env::var_os(crate::evm::FOLDER_VARIABLE) {
+        command.env(crate::evm::FOLDER_VARIABLE, folder);
+    }
     let output = command.output().map_err(failed)?;
     let lines: Vec<String> =
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_string).collect();

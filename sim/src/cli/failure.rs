@@ -127,6 +127,9 @@ pub fn verdict_sentence(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Pass => "Every invariant held.".into(),
         Verdict::Violation(v) => format!("{} was broken: {}", v.invariant, story::what_broke(v)),
+        Verdict::Panic(message) if verdict.is_harness_bug() => {
+            format!("The simulation is wrong: {message}")
+        }
         Verdict::Panic(message) => format!("A node panicked: {message}"),
         Verdict::Budget(steps) => format!("Given up after {steps} steps."),
     }
@@ -146,7 +149,9 @@ fn headline(scenario: &str, seed: u64, report: &RunReport) -> String {
 
 /// The command that repeats a run.
 pub fn replay_line(what: &str) -> String {
-    format!("cargo run --release -- replay '{what}'")
+    // A build with other features has another id.
+    let features = if cfg!(feature = "evm") { " --features evm" } else { "" };
+    format!("cargo run --release{features} -- replay '{what}'")
 }
 
 /// What a seed id does not say: which invariants were switched off.

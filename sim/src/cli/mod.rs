@@ -20,7 +20,8 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::scenario::{Engine, Library, Scenario, Setting};
+use crate::evm::Unavailable;
+use crate::scenario::{Backend, Engine, Library, Scenario, Setting};
 use crate::seed_id::Crypto;
 
 /// Seeded simulation of Fairway nodes: find a bug, shrink it, explain it, replay it.
@@ -99,7 +100,7 @@ struct HowArgs {
     /// Of a thousand prefixes of a run, at how many the enforcer plays the whole game on the contract's model.
     #[arg(long = "search", value_name = "PERMILLE", default_value_t = crate::campaign::SEARCH_PERMILLE)]
     search_permille: u64,
-    /// Override a key of the scenario: `--set phases.chaos=90s`.
+    /// Override a key of the scenario: `--set phases.chaos=90s`, `--set chain.backend=evm`.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
     settings: Vec<Setting>,
 }
@@ -136,11 +137,24 @@ impl EngineArg {
 }
 
 impl HowArgs {
-    fn how(&self, engine: Engine) -> crate::campaign::How {
-        let crypto = match self.crypto {
+    fn crypto(&self) -> Crypto {
+        match self.crypto {
             CryptoArg::Real => Crypto::Real,
             CryptoArg::Toy => Crypto::Toy,
-        };
+        }
+    }
+
+    /// Scenarios that this process can run as they were asked for.
+    fn load(&self, what: &str) -> Result<Vec<Scenario>, Stop> {
+        let scenarios = load(what, &self.settings)?;
+        for scenario in &scenarios {
+            check_backend(scenario.name(), scenario.backend(), self.crypto())?;
+        }
+        Ok(scenarios)
+    }
+
+    fn how(&self, engine: Engine) -> crate::campaign::How {
+        let crypto = self.crypto();
         let (mutant, settings) = (self.mutant.clone(), self.settings.clone());
         let (ignore, search_permille) = (self.ignore.clone(), self.search_permille);
         crate::campaign::How { engine, crypto, mutant, ignore, settings, search_permille }
@@ -205,6 +219,18 @@ type Outcome = Result<(), Stop>;
 /// Scenarios by name, group, file or folder.
 fn load(what: &str, settings: &[Setting]) -> Result<Vec<Scenario>, Stop> {
     Library::new().load(what, settings).map_err(|e| Stop::usage(e.to_string().trim_end()))
+}
+
+/// Whether this process can run what `name` asks for.
+fn check_backend(name: &str, backend: Backend, crypto: Crypto) -> Result<(), Stop> {
+    let can = match (backend, crypto) {
+        (Backend::Model, _) => Ok(()),
+        (Backend::Evm, Crypto::Real) => crate::evm::check_available(),
+        (Backend::Evm, Crypto::Toy) => Err(Unavailable::ToySignatures),
+    };
+    can.map_err(|why| {
+        Stop::usage(format!("{name}: chain.backend: expected \"model\", found \"evm\": {why}"))
+    })
 }
 
 /// Runs the program.

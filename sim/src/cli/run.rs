@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::junit::{self, Case, Failure, Suite};
 use super::progress::Progress;
-use super::{HowArgs, Outcome, Stop, failure, load, thousands, workers};
+use super::{HowArgs, Outcome, Stop, failure, thousands, workers};
 use crate::campaign::{self, How, Tally, Until, sweep};
 use crate::engine::{RunReport, Verdict};
 use crate::invariant::Closest;
@@ -125,7 +125,7 @@ struct Done {
 
 pub fn run(args: &RunArgs) -> Outcome {
     args.how.check()?;
-    let mut scenarios = load(&args.what, &args.how.settings)?;
+    let mut scenarios = args.how.load(&args.what)?;
     if args.what == "scenarios" {
         scenarios.retain(|s| !s.name().starts_with("negative/"));
     }
@@ -220,6 +220,8 @@ fn report_all(args: &RunArgs, done: &[Done], took: Duration) -> Result<BTreeSet<
             Expect::Violation(name) => {
                 let (line, caught) = negative_line(d, name);
                 codes.extend((!caught).then_some(10));
+                let harness = d.tally.failed.iter().any(|(_, r)| r.verdict.is_harness_bug());
+                codes.extend(harness.then_some(7));
                 let case = negative_case(d, &line, caught);
                 lines.push(line);
                 vec![case]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Stop, check_ignored, check_mutant, failure, load};
+use super::{Stop, check_backend, check_ignored, check_mutant, failure, load};
 use crate::build_id::commit_of;
 use crate::bundle::{BUNDLE_SCHEMA, Bundle};
 use crate::campaign::How;
@@ -41,6 +41,7 @@ pub fn find(what: &str, ignore: &[String], builds: Builds) -> Result<Source, Sto
         from_seed_id(what, builds)?
     };
     check_ignored(ignore)?;
+    check_backend(what, source.bundle.plan.chain.backend, source.bundle.crypto())?;
     if let Some(id) = &source.bundle.plan.mutant {
         check_mutant(&format!("{what}: mutant"), id)?;
     }

@@ -13,7 +13,7 @@ use crate::invariant::{Closest, Violation};
 use crate::observe::PartyId;
 use crate::scenario::FaultKind;
 use crate::scenario::{Engine, Plan};
-use crate::world::{Options, World};
+use crate::world::{Options, World, chain};
 use fairway_core::types::Amount;
 
 /// What became of one run.
@@ -65,6 +65,11 @@ impl Verdict {
     /// Whether everything held.
     pub fn is_pass(&self) -> bool {
         *self == Verdict::Pass
+    }
+
+    /// Whether the simulation itself is wrong: its chain did something else than the deployed contracts.
+    pub fn is_harness_bug(&self) -> bool {
+        matches!(self, Verdict::Panic(message) if message.starts_with(chain::DISAGREEMENT))
     }
 }
 

@@ -9,7 +9,7 @@ use super::plan::{
     Element, FaultAction, FaultTrigger, Link, Milestone, OpAction, OpTrigger, Payment, Plan,
     PlannedClock, PlannedFault, PlannedOp,
 };
-use super::topology::Role;
+use super::topology::{Backend, Role};
 use super::unit::{Drift, Money, Nanos, Shift};
 
 impl Plan {
@@ -23,6 +23,10 @@ impl Plan {
             if let Some(clock) = describe_clock(&party.clock) {
                 lines.push(format!("{}'s clock {clock}.", party.name));
             }
+        }
+        match self.chain.backend {
+            Backend::Model => {}
+            Backend::Evm => lines.push("The chain runs the deployed contracts in an EVM.".into()),
         }
         for channel in &self.channels {
             let ((first, second), (ours, theirs)) = (&channel.parties, &channel.deposits);

@@ -80,7 +80,7 @@ impl<'a> Tree<'a> {
         let mut parsed = parsed.unwrap_or_else(|_| DeValue::String(Cow::Owned(value.clone())));
         parsed.make_owned();
         let parsed = respan(parsed, &span);
-        let place = place(&mut self.root, key, &span).ok_or_else(|| Problem {
+        let place = place(&mut self.root, &from_root(key), &span).ok_or_else(|| Problem {
             file: "--set".to_string(),
             line: None,
             path: key.clone(),
@@ -171,6 +171,15 @@ fn join(table: &mut DeTable<'_>, key: &str, inner: &str) -> Result<(), String> {
     let name = Spanned::new(name.span(), Cow::Borrowed("do"));
     table.insert(name, Spanned::new(span, DeValue::Table(both)));
     Ok(())
+}
+
+/// The whole path of a setting: what stands in `[topology]` may be named without it, as the reference does.
+fn from_root(key: &str) -> Cow<'_, str> {
+    let first = key.split('.').next().unwrap_or(key);
+    match TOPOLOGY_KEYS.contains(&first) {
+        true => Cow::Owned(format!("topology.{key}")),
+        false => Cow::Borrowed(key),
+    }
 }
 
 fn get_mut<'t, 'a>(root: &'t mut Spanned<DeValue<'a>>, key: &str) -> Option<&'t mut DeValue<'a>> {
@@ -345,6 +354,10 @@ fn quoted<'m>(message: &'m str, prefix: &str) -> Option<&'m str> {
     message.strip_prefix(prefix)?.split('`').nth(1)
 }
 
+/// What can stand in `[topology]`; nothing at the top of a file has one of these names.
+const TOPOLOGY_KEYS: [&str; 8] =
+    ["parties", "party", "channels", "virtuals", "chain", "network", "disk", "patience"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,6 +382,31 @@ mod tests {
             "Alice pays.\n\nBob sleeps."
         );
         assert_eq!(story("x = 1\n# too late"), "");
+    }
+
+    #[test]
+    fn settings_reach_what_stands_in_the_topology_by_its_own_name() {
+        let mut tree = Tree::parse("x", "topology.chain.confirmations = 3").unwrap();
+        let settings = [("chain.confirmations", "5"), ("topology.chain.backend", "evm")];
+        let settings = settings.map(|(key, value)| (key.to_string(), value.to_string()));
+        for (index, setting) in settings.iter().enumerate() {
+            tree.set(index, setting).unwrap();
+        }
+        let expected = "topology.chain = { confirmations = 5, backend = 'evm' }";
+        assert_eq!(tree.canonical(), digest(expected));
+    }
+
+    #[test]
+    fn what_may_be_named_without_its_table_is_what_stands_in_it() {
+        let schema = super::super::json_schema();
+        let properties = |pointer: &str| -> Vec<String> {
+            let keys = schema.pointer(pointer).and_then(|p| p.as_object());
+            keys.expect("a table").keys().cloned().collect()
+        };
+        let mut known = TOPOLOGY_KEYS.to_vec();
+        known.sort_unstable();
+        assert_eq!(properties("/$defs/Topology/properties"), known);
+        assert!(properties("/properties").iter().all(|key| !known.contains(&key.as_str())));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub use plan::{
     PlannedChain, PlannedChannel, PlannedClock, PlannedFault, PlannedNetwork, PlannedOp,
     PlannedParty, PlannedStep, PlannedVirtual,
 };
-pub use topology::{Role, Strategy};
+pub use topology::{Backend, Role, Strategy};
 pub use unit::{Blocks, ByteCount, Count, Drift, Money, Nanos, Ppm, Quantity, Shift};
 
 /// The version of the language that this build reads.
@@ -218,6 +218,11 @@ impl Scenario {
     /// The engines that can run it.
     pub fn engines(&self) -> &[Engine] {
         &self.file.engines
+    }
+
+    /// What executes calls of the simulated chain.
+    pub fn backend(&self) -> Backend {
+        self.file.topology.chain.backend
     }
 
     /// Whether settled balances are the same for every seed and engine.

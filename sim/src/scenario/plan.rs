@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::dist::Dist;
 use super::engine::{Engine, FaultKind};
 use super::fault::{Dropped, RotTarget, Side, Unsynced};
-use super::topology::Role;
+use super::topology::{Backend, Role};
 use super::unit::{Blocks, ByteCount, Drift, Nanos, Ppm, Shift};
 use super::{Expect, Phases};
 
@@ -143,6 +143,9 @@ pub struct PlannedVirtual {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedChain {
+    /// What executes calls. Left out when it is the model, so that older plans are read and written as they were.
+    #[serde(default, skip_serializing_if = "Backend::is_model")]
+    pub backend: Backend,
     /// The time between two blocks, drawn for each.
     pub block_time: Dist<Nanos>,
     /// How many blocks must stand on a fact before a node believes it.

@@ -55,6 +55,7 @@ impl Scenario {
             channels: topology.channels.iter().map(resolve_channel).collect(),
             virtuals: topology.virtuals.iter().map(resolve_virtual).collect(),
             chain: PlannedChain {
+                backend: topology.chain.backend,
                 block_time: topology.chain.block_time.clone(),
                 confirmations: topology.chain.confirmations.0,
                 rpc_latency: topology.chain.rpc_latency.clone(),

@@ -192,6 +192,8 @@ pub struct Virtual {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Chain {
+    /// What executes calls.
+    pub backend: Backend,
     /// The time between two blocks, drawn for each block.
     pub block_time: Dist<Nanos>,
     /// How many blocks must stand on a fact before a node believes it.
@@ -201,13 +203,34 @@ pub struct Chain {
 }
 
 impl Default for Chain {
-    /// A block a second, believed after three; answers within 5 to 50 ms.
+    /// The model; a block a second, believed after three; answers within 5 to 50 ms.
     fn default() -> Chain {
         Chain {
+            backend: Backend::Model,
             block_time: Dist::Is(Nanos::secs(1)),
             confirmations: Count(3),
             rpc_latency: Dist::Uniform(Nanos::millis(5), Nanos::millis(50)),
         }
+    }
+}
+
+/// What executes calls of the simulated chain.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// The model of the contracts.
+    #[default]
+    Model,
+    /// The deployed contracts' bytecode, with the model beside it: both must agree after every transaction.
+    Evm,
+}
+
+impl Backend {
+    /// Whether this is the default.
+    pub(super) fn is_model(&self) -> bool {
+        *self == Backend::Model
     }
 }
 

@@ -1,6 +1,7 @@
 //! The simulated chain: blocks, a mempool, accounts, reorganizations and the endpoints that nodes see it through.
 //!
-//! What the adjudicator does is decided by the model in core; this is what a chain adds to it. Time is the engine's: it
+//! What the adjudicator does is decided by the model in core, with the deployed contracts beside it where the scenario wants them
+//! ([`ChainSim::deploy_contracts`]); this is what a chain adds to it. Time is the engine's: it
 //! calls [`ChainSim::mine`]. Chance is the tape's: every draw goes through a [`Choice`]. Gas and fees are not money here
 //! (the entitlement of a party excludes them); a fee spike is a [`Congestion`].
 //!
@@ -8,6 +9,11 @@
 
 mod endpoint;
 mod ledger;
+#[cfg(feature = "evm")]
+mod lockstep;
+#[cfg(not(feature = "evm"))]
+#[path = "chain/no_lockstep.rs"]
+mod lockstep;
 mod mempool;
 mod reorg;
 #[cfg(test)]
@@ -27,14 +33,19 @@ pub use ledger::Failure;
 pub use mempool::{Congestion, Fate, MempoolFaults, Submission, TxId, Victims};
 pub use reorg::{Reorg, ReorgError, ReorgPolicy};
 
-use ledger::Ledger;
+use ledger::{Ledger, Tx};
 use mempool::Mempool;
+
+use crate::evm::Unavailable;
 
 /// Draws a number below `n` at a named site; the tape answers.
 pub type Choice<'a> = dyn FnMut(&'static str, u64) -> u64 + 'a;
 
 /// How deep a reorganization can reach, and how far back [`ChainSim::adjudicator_at`] can look.
 pub const SNAPSHOTS_MAX: usize = 64;
+
+/// How a panic begins that says that the model did something else than the deployed contracts: a bug of the simulation, not of a node.
+pub const DISAGREEMENT: &str = "model and contracts disagree";
 
 /// The chain of one simulated world.
 ///
@@ -88,11 +99,29 @@ impl ChainSim {
         }
     }
 
-    /// Gives `who` money, as if it had been there since genesis: a reorganization does not take it back.
+    /// Executes every call on the deployed contracts too, the adjudicator's at `at` and the applications' where the model has them.
+    /// After each transaction both must agree about its result and its logs, the whole storage, and what everybody owns; so all that
+    /// the chain is asked is answered by both.
+    ///
+    /// # Errors
+    /// The build has no EVM, or there is no bytecode; the chain is as it was.
+    ///
+    /// # Panics
+    /// Somebody was funded before. Later, in a block: a disagreement, the message begins with [`DISAGREEMENT`] and has the call.
+    pub fn deploy_contracts(&mut self, at: Address) -> Result<(), Unavailable> {
+        assert_eq!(self.blocks.len(), 1, "contracts are deployed at genesis");
+        Arc::make_mut(&mut self.recent[0].after).deploy(at)
+    }
+
+    /// Gives `who` money, as if it had been there since genesis: a reorganization does not take it back. An asset that is not the
+    /// native one is a contract at its address, to which native tokens cannot be sent.
     ///
     /// # Panics
     /// When an asset's supply would reach 2^256.
     pub fn fund(&mut self, asset: Address, who: Address, amount: Amount) {
+        if !asset.is_zero() {
+            self.refuse_payments(asset);
+        }
         for recent in &mut self.recent {
             Arc::make_mut(&mut recent.after).mint(asset, who, amount);
         }
@@ -142,7 +171,8 @@ impl ChainSim {
         for id in &body {
             let tx = &self.txs[id.index()];
             let ledger = Arc::make_mut(&mut after);
-            let result = ledger.execute(time, tx.from, &tx.call, &self.refusing, crypto);
+            let tx = Tx { time, from: tx.from, call: &tx.call };
+            let result = ledger.execute(&tx, &self.refusing, crypto);
             results.push(result.map(|emitted| logs.extend(emitted)));
         }
 

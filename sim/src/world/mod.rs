@@ -233,7 +233,7 @@ impl World {
         let adjudicator = Address::repeat_byte(0xad);
         let consensus_app = Address::repeat_byte(0xca);
         let model = Adjudicator::new(consensus_app).with_payment_app(PAYMENT_APP);
-        let mut chain = ChainSim::new(ChainTime(EPOCH_MS / 1_000), model);
+        let mut chain = setup::chain(&plan, options.crypto, adjudicator, model);
         let confirmations = u32::try_from(plan.chain.confirmations).unwrap_or(u32::MAX);
         let pins = |me| Pins { chain_id: CHAIN_ID, adjudicator, consensus_app, me, confirmations };
         let parties: Vec<Party> = (0..plan.parties.len())

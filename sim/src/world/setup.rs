@@ -4,16 +4,45 @@ use std::collections::BTreeMap;
 
 use fairway_core::event::Pins;
 use fairway_core::nitro::Crypto;
-use fairway_core::types::{Address, Lsn};
+use fairway_core::nitro::adjudicator::Adjudicator;
+use fairway_core::types::{Address, ChainTime, Lsn};
 
-use super::chain::Endpoint;
+use super::chain::{ChainSim, Endpoint};
 use super::memo::Memo;
-use super::party::{self, Party, PartyClock};
+use super::party::{self, EPOCH_MS, Party, PartyClock};
 use crate::byzantine::{self, Cabal};
 use crate::disk::Disk;
+use crate::evm::Unavailable;
 use crate::invariant::{self, Setting, Watch};
 use crate::observe::{PartyId, PartyInfo};
-use crate::scenario::{FaultAction, Plan, Role};
+use crate::scenario::{Backend, FaultAction, Plan, Role};
+
+/// The chain at genesis, with `model` at `adjudicator`, and the deployed contracts beside it where the plan wants them.
+///
+/// # Panics
+/// The contracts cannot be had; who starts runs asks [`crate::evm::check_available`] first.
+pub(super) fn chain(
+    plan: &Plan,
+    crypto: Crypto,
+    adjudicator: Address,
+    model: Adjudicator,
+) -> ChainSim {
+    // As deployed: none of them can be sent native tokens.
+    let contracts = [Some(adjudicator), Some(model.consensus_app()), model.payment_app()];
+    let mut chain = ChainSim::new(ChainTime(EPOCH_MS / 1_000), model);
+    match plan.chain.backend {
+        Backend::Model => {}
+        Backend::Evm => {
+            let deployed = match crypto {
+                Crypto::Real => chain.deploy_contracts(adjudicator),
+                Crypto::Toy => Err(Unavailable::ToySignatures),
+            };
+            deployed.unwrap_or_else(|why| panic!("chain.backend = \"evm\": {why}"));
+        }
+    }
+    contracts.into_iter().flatten().for_each(|contract| chain.refuse_payments(contract));
+    chain
+}
 
 /// One party, before its node has started.
 pub(super) fn make_party(

@@ -21,8 +21,7 @@ use fairway_core::types::{Amount, ChainTime, ChannelId, Destination};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-use crate::contracts::Addresses;
-use crate::pair::{Agreed, Step, World};
+use crate::pair::{Agreed, CONSENSUS_APP, PAYMENT_APP, Step, TOKEN};
 use states::GARBAGE;
 
 /// The contract's functions.
@@ -31,7 +30,7 @@ pub const KINDS: [&str; 8] = [
     "challenge",
     "checkpoint",
     "conclude",
-    "concludeAndTransferAll",
+    "concludeAndTransferAllAssets",
     "transferAllAssets",
     "transfer",
     "reclaim",
@@ -40,7 +39,6 @@ pub const KINDS: [&str; 8] = [
 /// Draws the calls of one sequence.
 pub struct Generator {
     rng: ChaCha8Rng,
-    addresses: Addresses,
     keys: Vec<SecretKey>,
     channels: Vec<FixedPart>,
     now: u64,
@@ -58,13 +56,12 @@ const STRANGER: usize = 4;
 const VIRTUAL: [usize; 2] = [2, 3];
 
 impl Generator {
-    pub fn new(world: &World, seed: u64) -> Generator {
+    pub fn new(seed: u64) -> Generator {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let keys: Vec<_> = (1u8..=5)
             .map(|n| SecretKey::new([n; 32], Crypto::Real).expect("a small number is a key"))
             .collect();
-        let addresses = world.addresses;
-        let (ledger, payment) = (addresses.consensus_app, addresses.payment_app);
+        let (ledger, payment) = (CONSENSUS_APP, PAYMENT_APP);
         let without_code = Address::repeat_byte(0x0c);
         let channels = [
             (vec![ALICE, IRENE], ledger),
@@ -85,7 +82,7 @@ impl Generator {
         };
         let channels = channels.into_iter().map(&mut channel).collect();
         let finals = BTreeMap::new();
-        Generator { rng, addresses, keys, channels, now: 1_700_000_000, finals }
+        Generator { rng, keys, channels, now: 1_700_000_000, finals }
     }
 
     /// The next call, after the time of the blocks between.
@@ -150,7 +147,7 @@ impl Generator {
     }
 
     fn deposit(&mut self, model: &Adjudicator) -> Call {
-        let asset = if self.chance(1, 3) { self.addresses.token } else { Address::ZERO };
+        let asset = if self.chance(1, 3) { TOKEN } else { Address::ZERO };
         let channel = self.channel();
         let mut channel = self.channels[channel].channel_id();
         if self.chance(1, 12) {
@@ -279,7 +276,7 @@ impl Generator {
             0 => *state_hash = B256::ZERO,
             1 => outcome.truncate(0),
             2 => outcome.iter_mut().for_each(|exit| exit.asset_type = 4),
-            3 => outcome.iter_mut().for_each(|exit| exit.asset = self.addresses.token),
+            3 => outcome.iter_mut().for_each(|exit| exit.asset = TOKEN),
             4 => outcome.iter_mut().for_each(|exit| exit.allocations.truncate(1)),
             _ => {}
         }

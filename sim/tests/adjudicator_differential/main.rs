@@ -8,26 +8,29 @@
 //! generate.rs  what is called: sequences that get somewhere, with a flaw now and then
 //! generate/    the states in the calls
 //! pair.rs      one call on both sides, and the comparison
-//! contracts.rs the contracts' side: calldata, storage, balances
-//! package.rs   where the bytecode comes from
-//! abi.rs       Solidity's declarations
+//! chain.rs     the simulated chain with the contracts beside its model
+//! stories.rs   scenarios with `chain.backend = "evm"` and without
+//! package.rs   installs the bytecode
 //! ```
+//!
+//! The contracts' side is the simulator's own: `fairway_sim::evm`.
 //!
 //! Needs npm (and a network the first time): `cargo test --profile ci -p fairway-sim --features evm --test adjudicator_differential`.
 //! `ADJUDICATOR_SEQUENCES=10000` runs more of them.
 
-mod abi;
-mod contracts;
+mod chain;
 mod generate;
 mod package;
 mod pair;
+mod stories;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 
 use fairway_core::nitro::adjudicator::Revert;
+use fairway_sim::evm::{self, Disagreement};
 use generate::{Generator, KINDS};
-use pair::{Disagreement, Pair, Step, World};
+use pair::{Pair, Step, World};
 
 /// Calls in one sequence: long enough for a ledger channel to be funded, challenged, reclaimed into, paid out and used again.
 const CALLS_PER_SEQUENCE: usize = 50;
@@ -39,12 +42,12 @@ struct Coverage(BTreeMap<(&'static str, String), u64>);
 
 impl Coverage {
     fn add(&mut self, step: &Step, result: &str) {
-        *self.0.entry((pair::kind(&step.call), result.to_owned())).or_default() += 1;
+        *self.0.entry((evm::kind(&step.call), result.to_owned())).or_default() += 1;
     }
 
     fn print(&self) {
         for ((kind, result), count) in &self.0 {
-            println!("{kind:>26}  {count:>6}  {result}");
+            println!("{kind:>28}  {count:>6}  {result}");
         }
     }
 
@@ -59,7 +62,7 @@ fn run(
     seed: u64,
     coverage: &mut Coverage,
 ) -> Result<u64, (Vec<Step>, Disagreement)> {
-    let mut generator = Generator::new(world, seed);
+    let mut generator = Generator::new(seed);
     let mut pair = Pair::new(world);
     let mut steps = Vec::new();
     for _ in 0..CALLS_PER_SEQUENCE {
@@ -172,7 +175,7 @@ fn pasted_calls_agree() {
     let mut pair = Pair::new(&world);
     for step in &steps {
         match pair.step(step) {
-            Ok(result) => println!("{:>26}  {}", pair::kind(&step.call), result.reason()),
+            Ok(result) => println!("{:>28}  {}", evm::kind(&step.call), result.reason()),
             Err(disagreement) => panic!("{}", report(&steps, &disagreement)),
         }
     }

@@ -1,50 +1,26 @@
-//! Where the bytecode comes from: two npm packages, installed below the target directory and never committed.
+//! Installs the contracts' npm packages below the target directory, where they have not been installed. They are never committed.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::Once;
+use std::{env, fs};
 
-use alloy_primitives::{Bytes, hex};
+use fairway_sim::evm::{ArtefactsError, BELOW_TARGET, Bytecode, FOLDER_VARIABLE, NITRO, TOKEN};
 
-/// The contracts as they are deployed.
-const NITRO: (&str, &str) = ("@statechannels/nitro-protocol", "2.0.1-alpha.6");
-/// An ordinary token; the version is what the other package asks for.
-const TOKEN: (&str, &str) = ("@openzeppelin/contracts", "4.9.6");
-
-/// Creation bytecode.
-#[derive(Clone)]
-pub struct Bytecode {
-    pub adjudicator: Bytes,
-    pub consensus_app: Bytes,
-    pub payment_app: Bytes,
-    pub token: Bytes,
-}
-
-/// Reads the bytecode, after installing the packages where that has not been done.
+/// After this the contracts can be deployed.
 ///
 /// # Panics
 /// npm is missing or fails; the message says which.
-pub fn bytecode() -> Bytecode {
+pub fn installed() {
     // Tests run side by side; one of them installs.
-    static BYTECODE: OnceLock<Bytecode> = OnceLock::new();
-    BYTECODE.get_or_init(load).clone()
-}
-
-fn load() -> Bytecode {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nitro-protocol");
-    let contracts = home.join("node_modules").join(NITRO.0).join("dist/artifacts/contracts");
-    let token = home.join("node_modules").join(TOKEN.0).join("build/contracts");
-    if !home.join("installed").exists() {
-        install(&home);
-    }
-    let nitro = |name: &str| read(contracts.join(format!("{name}.sol/{name}.json")));
-    Bytecode {
-        adjudicator: nitro("NitroAdjudicator"),
-        consensus_app: nitro("ConsensusApp"),
-        payment_app: nitro("VirtualPaymentApp"),
-        token: read(token.join("ERC20PresetFixedSupply.json")),
-    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a target directory");
+        let home = home.join(BELOW_TARGET);
+        if env::var_os(FOLDER_VARIABLE).is_none() && !home.join("installed").exists() {
+            install(&home);
+        }
+    });
 }
 
 fn install(home: &Path) {
@@ -65,11 +41,40 @@ fn install(home: &Path) {
     fs::write(home.join("installed"), "").expect("the target directory can be written");
 }
 
-fn read(path: PathBuf) -> Bytes {
-    let text = fs::read_to_string(&path).unwrap_or_else(|e| {
-        panic!("{} is missing: remove its directory and run again ({e})", path.display())
-    });
-    let artifact: serde_json::Value = serde_json::from_str(&text).expect("an artifact is JSON");
-    let code = artifact["bytecode"].as_str().expect("an artifact has bytecode");
-    hex::decode(code).expect("bytecode is hex").into()
+/// Goal: what is not the pinned bytecode is refused, with the file's name. Method: a folder that has one artefact, and then all.
+#[test]
+fn other_bytecode_is_refused_with_its_name() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("artefacts");
+    let _ = fs::remove_dir_all(&folder);
+    let modules = folder.join("node_modules");
+    let contracts = modules.join(NITRO.0).join("dist/artifacts/contracts");
+    let artefact = |name: &str| contracts.join(format!("{name}.sol/{name}.json"));
+    let write = |file: &Path, text: &str| {
+        fs::create_dir_all(file.parent().expect("a folder")).expect("a writable folder");
+        fs::write(file, text).expect("a writable folder");
+    };
+    let first = artefact("NitroAdjudicator");
+    for (text, reason) in [
+        (None, "No such file"),
+        (Some("{"), "EOF"),
+        (Some("{}"), "no bytecode"),
+        (Some("{\"bytecode\": 7}"), "no bytecode"),
+        (Some("{\"bytecode\": \"0x7\"}"), "odd number"),
+    ] {
+        text.into_iter().for_each(|text| write(&first, text));
+        match Bytecode::read(&folder) {
+            Err(ArtefactsError::Unreadable { file, why }) => {
+                assert_eq!(file, first.display().to_string());
+                assert!(why.contains(reason), "{text:?}: {why}");
+            }
+            other => panic!("{text:?}: {other:?}"),
+        }
+    }
+    let token = modules.join(TOKEN.0).join("build/contracts/ERC20PresetFixedSupply.json");
+    let names = ["NitroAdjudicator", "ConsensusApp", "VirtualPaymentApp"];
+    for file in names.map(artefact).iter().chain([&token]) {
+        write(file, "{\"bytecode\": \"0x00\"}");
+    }
+    let another = Bytecode::read(&folder).expect_err("this is not what is deployed");
+    assert!(matches!(another, ArtefactsError::Another { .. }), "{another}");
 }

@@ -1,16 +1,30 @@
 //! One call on both sides, and what must be equal after it.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::{Address, LogData, U256};
+use alloy_primitives::Address;
 use fairway_core::nitro::adjudicator::{Adjudicator, Executed};
 use fairway_core::nitro::{Call, Crypto, Log};
 use fairway_core::types::{Amount, ChainTime};
-use revm::database::{CacheDB, EmptyDB};
+use fairway_sim::evm::{self, Addresses, Contracts, Disagreement};
 use serde::{Deserialize, Serialize};
 
-use crate::contracts::{self, Addresses, Contracts, FUNDER, REFUSER, SUPPLY};
+use crate::package;
+
+/// Who deposits and pays; owns [`SUPPLY`] of both assets.
+pub const FUNDER: Address = Address::repeat_byte(0xf0);
+/// A contract that takes no native tokens.
+pub const REFUSER: Address = Address::repeat_byte(0x4e);
+/// A token.
+pub const TOKEN: Address = Address::repeat_byte(0x70);
+/// Where the contracts are.
+pub const ADJUDICATOR: Address = Address::repeat_byte(0xad);
+/// The application of ledger channels.
+pub const CONSENSUS_APP: Address = Address::repeat_byte(0xca);
+/// The application of virtual channels.
+pub const PAYMENT_APP: Address = Address::repeat_byte(0xba);
+/// What the funder owns at first.
+const SUPPLY: Amount = Amount::wei(1 << 40);
 
 /// A call and the time of its block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,17 +35,25 @@ pub struct Step {
 
 /// Both sides before the first call.
 pub struct World {
-    db: CacheDB<EmptyDB>,
-    pub addresses: Addresses,
+    contracts: Contracts,
     model: Adjudicator,
 }
 
 impl World {
     pub fn deployed() -> World {
-        let (db, addresses) = contracts::deploy();
-        let model =
-            Adjudicator::new(addresses.consensus_app).with_payment_app(addresses.payment_app);
-        World { db, addresses, model }
+        package::installed();
+        let addresses = Addresses {
+            adjudicator: ADJUDICATOR,
+            consensus_app: CONSENSUS_APP,
+            payment_app: Some(PAYMENT_APP),
+        };
+        let mut contracts = Contracts::deploy(addresses).expect("the packages are installed");
+        for asset in [Address::ZERO, TOKEN] {
+            contracts.mint(asset, FUNDER, SUPPLY);
+        }
+        contracts.set_refusing(&BTreeSet::from([REFUSER]));
+        let model = Adjudicator::new(CONSENSUS_APP).with_payment_app(PAYMENT_APP);
+        World { contracts, model }
     }
 
     /// The same with another rule in the model.
@@ -49,7 +71,6 @@ pub struct Pair {
     contracts: Contracts,
     model: Adjudicator,
     accounts: Accounts,
-    adjudicator: Address,
 }
 
 /// What both sides did.
@@ -69,30 +90,13 @@ impl Agreed {
     }
 }
 
-/// The first thing that is not equal.
-#[derive(Debug)]
-pub struct Disagreement {
-    what: &'static str,
-    model: String,
-    contract: String,
-}
-
-impl fmt::Display for Disagreement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n   model: {}\ncontract: {}", self.what, self.model, self.contract)
-    }
-}
-
 impl Pair {
     pub fn new(world: &World) -> Pair {
-        let token = world.addresses.token;
-        let supply = Amount::wei(SUPPLY);
-        let accounts = [((Address::ZERO, FUNDER), supply), ((token, FUNDER), supply)];
+        let accounts = [((Address::ZERO, FUNDER), SUPPLY), ((TOKEN, FUNDER), SUPPLY)];
         Pair {
-            contracts: Contracts::new(world.db.clone(), world.addresses),
+            contracts: world.contracts.clone(),
             model: world.model.clone(),
             accounts: accounts.into(),
-            adjudicator: world.addresses.adjudicator,
         }
     }
 
@@ -102,16 +106,16 @@ impl Pair {
 
     /// Calls both and compares everything.
     pub fn step(&mut self, step: &Step) -> Result<Agreed, Disagreement> {
-        let refuses = |to| to == REFUSER || to == self.adjudicator;
+        let refuses = |to| [REFUSER, ADJUDICATOR].contains(&to);
         if let Call::Challenge { proof, candidate, .. } | Call::Checkpoint { proof, candidate } =
             &step.call
         {
             let view = self.model.state_is_supported(proof, candidate, &mut Crypto::Real);
             let view = view.map_err(|revert| revert.to_string());
-            equal("stateIsSupported", &view, &self.contracts.is_supported(proof, candidate))?;
+            evm::equal("stateIsSupported", &view, &self.contracts.is_supported(proof, candidate))?;
         }
         let modelled = self.model.call(step.now, &step.call, &refuses, &mut Crypto::Real);
-        let executed = self.contracts.call(step.now, &step.call);
+        let executed = self.contracts.call(step.now, FUNDER, &step.call);
         let result = match modelled {
             Ok(done) => {
                 self.book(&step.call, &done);
@@ -119,26 +123,18 @@ impl Pair {
             }
             Err(revert) => Err(revert.to_string()),
         };
-        let encoded = |logs: &Vec<Log>| -> Vec<LogData> {
-            logs.iter().map(|log| contracts::log_of(log, &step.call)).collect()
-        };
-        let expected = result.as_ref().map(encoded).map_err(Clone::clone);
-        equal("result and logs", &expected, &executed)?;
-        let storage = contracts::storage_of(&self.model);
-        equal("storage", &storage, &self.contracts.storage())?;
-        for ((asset, who), amount) in &self.accounts {
-            let owned: U256 = self.contracts.balance(*asset, *who);
-            equal("balance", &(*asset, *who, amount.0), &(*asset, *who, owned))?;
-        }
+        let modelled = result.as_deref().map_err(Clone::clone);
+        evm::agree(&step.call, modelled, &executed, &self.model, &self.contracts)?;
+        evm::agree_on_balances(&self.accounts, &self.contracts)?;
         Ok(Agreed { result })
     }
 
     fn book(&mut self, call: &Call, done: &Executed) {
         if let Call::Deposit { asset, amount, .. } = call {
-            self.pay(*asset, FUNDER, self.adjudicator, *amount);
+            self.pay(*asset, FUNDER, ADJUDICATOR, *amount);
         }
         for payout in &done.payouts {
-            self.pay(payout.asset, self.adjudicator, payout.to, payout.amount);
+            self.pay(payout.asset, ADJUDICATOR, payout.to, payout.amount);
         }
     }
 
@@ -147,31 +143,6 @@ impl Pair {
         *source = source.checked_sub(amount).expect("a model pays what it has");
         let target = self.accounts.entry((asset, to)).or_default();
         *target = target.checked_add(amount).expect("the supply is small");
-    }
-}
-
-fn equal<T: fmt::Debug + PartialEq>(
-    what: &'static str,
-    model: &T,
-    contract: &T,
-) -> Result<(), Disagreement> {
-    if model == contract {
-        return Ok(());
-    }
-    Err(Disagreement { what, model: format!("{model:?}"), contract: format!("{contract:?}") })
-}
-
-/// The contract's function.
-pub fn kind(call: &Call) -> &'static str {
-    match call {
-        Call::Deposit { .. } => "deposit",
-        Call::Challenge { .. } => "challenge",
-        Call::Checkpoint { .. } => "checkpoint",
-        Call::Conclude { .. } => "conclude",
-        Call::ConcludeAndTransferAllAssets { .. } => "concludeAndTransferAll",
-        Call::TransferAllAssets { .. } => "transferAllAssets",
-        Call::Transfer { .. } => "transfer",
-        Call::Reclaim(_) => "reclaim",
     }
 }
 

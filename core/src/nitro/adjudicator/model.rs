@@ -93,6 +93,11 @@ impl Adjudicator {
         self.consensus_app
     }
 
+    /// The virtual payment application's address, where one is deployed.
+    pub fn payment_app(&self) -> Option<Address> {
+        self.payment_app
+    }
+
     /// The application with code at `definition`.
     pub fn app(&self, definition: Address) -> Option<App> {
         if definition == self.consensus_app {

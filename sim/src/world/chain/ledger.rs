@@ -6,6 +6,9 @@ use fairway_core::nitro::adjudicator::{Adjudicator, Revert};
 use fairway_core::nitro::{Call, Log, Recover};
 use fairway_core::types::{Address, Amount, ChainTime};
 
+use super::Unavailable;
+use super::lockstep::{Lockstep, Modelled};
+
 /// The whole state of the chain after a block.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Ledger {
@@ -16,6 +19,17 @@ pub(super) struct Ledger {
     escrow: BTreeMap<Address, Amount>,
     /// All that was ever minted, by asset.
     supply: BTreeMap<Address, Amount>,
+    /// The deployed contracts beside the model, where the scenario wants them.
+    lockstep: Option<Lockstep>,
+}
+
+/// One transaction as a block executes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tx<'a> {
+    /// The block's time.
+    pub(super) time: ChainTime,
+    pub(super) from: Address,
+    pub(super) call: &'a Call,
 }
 
 /// Why a mined transaction did nothing.
@@ -32,7 +46,18 @@ pub enum Failure {
 impl Ledger {
     pub(super) fn new(adjudicator: Adjudicator) -> Ledger {
         let (balances, escrow, supply) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Ledger { adjudicator, balances, escrow, supply }
+        Ledger { adjudicator, balances, escrow, supply, lockstep: None }
+    }
+
+    /// Deploys the contracts, the adjudicator at `at`; every call goes to them too from now on.
+    ///
+    /// # Panics
+    /// Something has happened already, which the contracts would not know.
+    pub(super) fn deploy(&mut self, at: Address) -> Result<(), Unavailable> {
+        assert!(self.adjudicator.statuses().is_empty(), "contracts are deployed at genesis");
+        assert!(self.supply.is_empty(), "contracts are deployed before anybody owns anything");
+        self.lockstep = Some(Lockstep::deploy(at, &self.adjudicator)?);
+        Ok(())
     }
 
     pub(super) fn balance(&self, asset: Address, who: Address) -> Amount {
@@ -42,14 +67,37 @@ impl Ledger {
     pub(super) fn mint(&mut self, asset: Address, who: Address, amount: Amount) {
         credit(&mut self.supply, asset, amount);
         credit(&mut self.balances, (asset, who), amount);
+        if let Some(lockstep) = &mut self.lockstep {
+            lockstep.mint(asset, who, amount);
+        }
     }
 
     /// Executes one transaction; on failure nothing has changed.
+    ///
+    /// # Panics
+    /// The contracts did something else.
     pub(super) fn execute(
         &mut self,
-        time: ChainTime,
-        from: Address,
-        call: &Call,
+        tx: &Tx<'_>,
+        refusing: &BTreeSet<Address>,
+        crypto: &mut dyn Recover,
+    ) -> Result<Vec<Log>, Failure> {
+        let result = self.model(tx, refusing, crypto);
+        if let Some(lockstep) = &mut self.lockstep {
+            let modelled = Modelled {
+                result: result.as_deref().map_err(|failure| *failure),
+                adjudicator: &self.adjudicator,
+                balances: &self.balances,
+                escrow: &self.escrow,
+            };
+            lockstep.follow(tx, refusing, &modelled);
+        }
+        result
+    }
+
+    fn model(
+        &mut self,
+        &Tx { time, from, call }: &Tx<'_>,
         refusing: &BTreeSet<Address>,
         crypto: &mut dyn Recover,
     ) -> Result<Vec<Log>, Failure> {

@@ -10,7 +10,7 @@ use fairway_core::nitro::{
 use fairway_core::types::{Amount, ChannelId, Destination, TurnNum};
 
 use super::{ALICE, BOB, CAROL, GUARANTEED, Generator, STRANGER, VIRTUAL};
-use crate::contracts::REFUSER;
+use crate::pair::{ADJUDICATOR, REFUSER, TOKEN};
 
 impl Generator {
     /// A proof and a candidate, as the channel's application wants them, more or less.
@@ -60,8 +60,8 @@ impl Generator {
             1 => redemption.turn = turn(self.draw(5)),
             2 => redemption.outcome[0].allocations[0].amount = Amount::wei(self.draw(12)),
             3 => redemption.outcome[0].allocations[1].amount = Amount::wei(self.draw(12)),
-            4 => redemption.outcome[0].asset = self.addresses.token,
-            5 => postfund.outcome[0].asset = self.addresses.token,
+            4 => redemption.outcome[0].asset = TOKEN,
+            5 => postfund.outcome[0].asset = TOKEN,
             6 => redemption.outcome.truncate(0),
             7 => redemption.outcome.push(postfund.outcome[0].clone()),
             8 => redemption.outcome[0].allocations.truncate(self.below(2)),
@@ -133,7 +133,7 @@ impl Generator {
             let paid = self.draw(GUARANTEED + 1);
             return self.shares(index, 1, [GUARANTEED - paid, paid]).outcome;
         }
-        let token = self.addresses.token;
+        let token = TOKEN;
         let assets = match self.below(12) {
             0 => vec![],
             1 => vec![token],
@@ -201,7 +201,7 @@ impl Generator {
         let destination = match self.below(10) {
             0 => Destination(B256::ZERO),
             1 => Destination::of(REFUSER),
-            2 => Destination::of(self.addresses.adjudicator),
+            2 => Destination::of(ADJUDICATOR),
             3..7 => Destination(self.channels[channel].channel_id().0),
             _ => Destination::of(self.keys[CAROL].address()),
         };

@@ -1,4 +1,4 @@
-//! What the contracts declare, as far as the test calls it. Encoding and decoding are alloy's.
+//! What the contracts declare, as far as they are called here. Encoding and decoding are alloy's.
 //!
 //! Source: `INitroTypes.sol`, `ExitFormat.sol`, `IForceMove.sol`, `IMultiAssetHolder.sol`, `NitroAdjudicator.sol`.
 
@@ -41,11 +41,11 @@ sol! {
 }
 
 /// The low 48 bits.
-pub fn uint48(value: u64) -> alloy_primitives::aliases::U48 {
+pub(super) fn uint48(value: u64) -> alloy_primitives::aliases::U48 {
     alloy_primitives::aliases::U48::from(value)
 }
 
-pub fn fixed(part: &FixedPart) -> Fixed {
+pub(super) fn fixed(part: &FixedPart) -> Fixed {
     Fixed {
         participants: part.participants.clone(),
         channelNonce: part.nonce,
@@ -54,7 +54,7 @@ pub fn fixed(part: &FixedPart) -> Fixed {
     }
 }
 
-pub fn exits(outcome: &Outcome) -> Vec<Exit> {
+pub(super) fn exits(outcome: &Outcome) -> Vec<Exit> {
     let exit = |exit: &fairway_core::nitro::SingleAssetExit| Exit {
         asset: exit.asset,
         assetMetadata: AssetMetadata {
@@ -75,12 +75,12 @@ fn entry(allocation: &fairway_core::nitro::Allocation) -> Entry {
     }
 }
 
-pub fn sig(sig: &Signature) -> Sig {
+pub(super) fn sig(sig: &Signature) -> Sig {
     let (r, s) = (B256::from_slice(&sig.0[..32]), B256::from_slice(&sig.0[32..64]));
     Sig { v: sig.0[64], r, s }
 }
 
-pub fn signed(claim: &Claim) -> Signed {
+pub(super) fn signed(claim: &Claim) -> Signed {
     let state = &claim.state;
     Signed {
         variablePart: Variable {
@@ -93,7 +93,7 @@ pub fn signed(claim: &Claim) -> Signed {
     }
 }
 
-pub fn reclaim(args: &ReclaimArgs) -> Reclaim {
+pub(super) fn reclaim(args: &ReclaimArgs) -> Reclaim {
     use alloy_primitives::U256;
     use alloy_sol_types::SolValue;
     Reclaim {
