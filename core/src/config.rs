@@ -16,6 +16,12 @@ pub struct Config {
     pub resend_max_ms: u64,
     /// Pause before a transaction that the chain does not show is submitted again: a few blocks.
     pub tx_resend_ms: u64,
+    /// Who answers a challenge with an old state.
+    pub defend: Defend,
+    /// Seconds between blocks of the chain, at most as a rule: part of [`Config::margin_s`].
+    pub block_time_s: u32,
+    /// Seconds until a transaction with a fair fee is mined, at most as a rule: part of [`Config::margin_s`].
+    pub inclusion_s: u32,
     /// How often the endpoint is asked for blocks when it gives no hint.
     pub poll_ms: u64,
     /// Blocks fetched in one request.
@@ -32,6 +38,18 @@ pub struct Config {
     pub mutant: Option<&'static str>,
 }
 
+/// Who answers a challenge with an old state, or one that a voucher could be redeemed against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defend {
+    /// The node, at once.
+    Auto,
+    /// The operator: the node says so in a notice, keeps the answer ready, and submits nothing.
+    ///
+    /// # Danger
+    /// Money is lost when nobody starts the node with [`Defend::Auto`] before the challenge ends.
+    Alert,
+}
+
 /// What a peer may ask of us without our user being asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -45,10 +63,7 @@ pub struct Policy {
     pub assets: alloc::collections::BTreeSet<Address>,
     /// Most that we deposit into a channel that a peer asked for.
     pub our_deposit_max: Amount,
-    /// Shortest challenge that leaves time to answer, in seconds: three times (confirmations × block time + inclusion).
-    ///
-    /// # Danger
-    /// The default suits chains with blocks of a few seconds. Where an answer takes longer than the challenge, an old state wins.
+    /// Shortest challenge that we agree to, in seconds, where three times [`Config::margin_s`] is not longer.
     pub challenge_duration_min: u32,
     /// Longest time that our money may be stuck.
     pub challenge_duration_max: u32,
@@ -84,6 +99,9 @@ impl Default for Config {
             resend_ms: 1_000,
             resend_max_ms: 30_000,
             tx_resend_ms: 15_000,
+            defend: Defend::Auto,
+            block_time_s: 1,
+            inclusion_s: 5,
             poll_ms: 2_000,
             blocks_max: 64,
             silence_ms: 60_000,
@@ -119,6 +137,20 @@ impl Default for Policy {
 }
 
 impl Config {
+    /// How long an answer to a challenge may take as a rule, in seconds: to be sure that the challenge is there, and to be mined.
+    ///
+    /// # Danger
+    /// The defaults suit chains with blocks of a second. Where an answer takes longer than the challenge, an old state wins.
+    pub fn margin_s(&self, confirmations: u32) -> u32 {
+        confirmations.saturating_mul(self.block_time_s).saturating_add(self.inclusion_s)
+    }
+
+    /// The challenge durations that we agree to, in seconds.
+    pub fn challenge_durations(&self, confirmations: u32) -> core::ops::RangeInclusive<u32> {
+        let safe = self.margin_s(confirmations).saturating_mul(3);
+        safe.max(self.policy.challenge_duration_min)..=self.policy.challenge_duration_max
+    }
+
     /// Whether the planted bug `id` is on. Always false in a build without the feature `simulation`.
     #[inline]
     pub fn mutant(&self, id: &'static str) -> bool {

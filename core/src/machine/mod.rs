@@ -8,6 +8,7 @@ pub mod state;
 pub mod virtual_outbox;
 pub mod virtual_policy;
 
+mod attention;
 mod blocks;
 mod commands;
 mod messages;

@@ -29,6 +29,11 @@ pub(super) fn notice_of(state: &NodeState, event: &Event) -> Option<Notice> {
         Event::TxWanted { channel, tx: WantedTx::Checkpoint { turn } } => {
             Some(Notice::StaleChallenge { channel: *channel, turn: *turn })
         }
+        Event::TxWanted { channel, tx: WantedTx::Redeem { .. } } => {
+            let challenged = state.chain().at_head(*channel).running_challenge(state.chain().now());
+            let turn = challenged.map(|c| c.turn)?;
+            Some(Notice::StaleChallenge { channel: *channel, turn })
+        }
         Event::UpdateDropped { channel, id } => {
             let known = state.channel(*channel)?;
             let ours = known.updates.front().is_some_and(|u| u.payer == known.me);

@@ -110,7 +110,7 @@ pub fn check_terms(
     if !policy.assets.contains(&terms.asset) {
         return no(format!("asset {} is not allowed", terms.asset));
     }
-    let range = policy.challenge_duration_min..=policy.challenge_duration_max;
+    let range = config.challenge_durations(state.pins().map_or(0, |p| p.confirmations));
     if !range.contains(&terms.challenge_duration) {
         return no(format!(
             "challenge duration of {} s is outside {} to {} s",
@@ -208,6 +208,22 @@ mod tests {
             let answer = check(&NodeState::default(), change);
             assert_eq!(answer.is_ok(), allowed, "{name}: {answer:?}");
             assert!(matches!(answer, Ok(()) | Err(Refusal::Policy(_))), "{name}");
+        }
+    }
+
+    /// Goal: a challenge leaves three times as long as an answer takes as a rule.
+    #[test]
+    fn a_challenge_must_leave_time_to_answer() {
+        // Two confirmations.
+        for (block_time_s, inclusion_s, margin) in [(1, 5, 7), (12, 36, 60)] {
+            let config = Config { block_time_s, inclusion_s, ..Config::default() };
+            assert_eq!(config.margin_s(2), margin);
+            let check = |challenge_duration| {
+                let terms = Terms { challenge_duration, ..terms() };
+                check_at(&busy(0), Timestamp(0), config.clone(), terms).is_ok()
+            };
+            let shortest = (3 * margin).max(30);
+            assert!(check(shortest) && !check(shortest - 1), "{block_time_s} s blocks");
         }
     }
 

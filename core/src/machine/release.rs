@@ -6,6 +6,7 @@ use super::node::Node;
 use super::outbox::{self, Want, Wish};
 use super::virtual_outbox;
 use crate::channel::{Channel, Phase};
+use crate::config::Defend;
 use crate::effect::Effect;
 use crate::event::{MessageKey, WantedTx};
 use crate::types::{BlockNum, ChannelId, Lsn, Timestamp};
@@ -35,6 +36,12 @@ impl Node {
     }
 
     fn fulfil(&mut self, now: Timestamp, wish: Wish) -> Option<Effect> {
+        let answers =
+            matches!(wish.want, Want::Tx(WantedTx::Checkpoint { .. } | WantedTx::Redeem { .. }));
+        // It stays ready: the operator was told, and a start with the other setting submits it.
+        if answers && self.config.defend == Defend::Alert {
+            return None;
+        }
         let attempts = self.attempts.entry(wish.clone()).or_default();
         let is_message = matches!(wish.want, Want::Message(_));
         let base = if is_message { self.config.resend_ms } else { self.config.tx_resend_ms };

@@ -304,11 +304,20 @@ impl<const N: usize> World<N> {
     /// The same over the first `events` of its log.
     pub fn restart_from(&mut self, who: usize, how: Start, events: usize) {
         self.logs[who].truncate(events);
+        let config = self.nodes[who].config().clone();
+        self.start_again(who, how, config);
+    }
+
+    /// The same over its whole log, with other settings.
+    pub fn restart_with(&mut self, who: usize, config: Config) {
+        self.start_again(who, Start::Normal, config);
+    }
+
+    fn start_again(&mut self, who: usize, how: Start, config: Config) {
         let mut state = NodeState::default();
         for (at, event) in &self.logs[who] {
             state.apply(*at, event.clone());
         }
-        let config = self.nodes[who].config().clone();
         let (node, handled) = start(who, state, config, how, self.now);
         self.mail.retain(|(to, _)| *to != who);
         self.nodes[who] = node;

@@ -86,7 +86,7 @@ pub fn check_virtual_terms(
     if terms.amount.is_zero() {
         return no("an amount of zero pays nothing".into());
     }
-    let range = policy.challenge_duration_min..=policy.challenge_duration_max;
+    let range = config.challenge_durations(state.pins().map_or(0, |p| p.confirmations));
     if !range.contains(&terms.challenge_duration) {
         return no(format!(
             "challenge duration of {} s is outside {} to {} s",

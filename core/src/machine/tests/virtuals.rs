@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::channel::Phase;
 use crate::channel::testkit::*;
-use crate::config::Config;
+use crate::config::{Config, Defend};
 use crate::effect::{Accepted, Effect, Notice, Refusal};
 use crate::event::{Event, ObjectiveKind, Terms, VirtualTerms, WantedTx};
 use crate::input::{Command, Input, RequestId};
@@ -410,4 +410,22 @@ fn meddle(world: &mut World<3>) {
     for call in calls {
         world.submit(2, call);
     }
+}
+
+/// Goal: with `defend = alert` the operator hears of the challenge, nothing is submitted, and a start with `auto` redeems in time.
+#[test]
+fn an_alert_leaves_the_answer_to_the_operator() {
+    let alert = Config { defend: Defend::Alert, ..config() };
+    let mut world: World<3> = ledgers_with(alert);
+    let terms = virtual_terms::<3>(1);
+    world.command(ALICE, Command::OpenVirtual { terms, ledger: None }).unwrap();
+    pay(&mut world, 7).unwrap();
+    world.command(ALICE, Command::ForceClose { channel: id::<3>() }).unwrap();
+    world.mine(10);
+    let told = |e: &Effect| matches!(e, Effect::Notify(Notice::StaleChallenge { .. }));
+    assert!(world.released[2].iter().any(told));
+    assert!(!world.released[2].iter().any(|e| about(e, id::<3>())), "nothing was submitted");
+    world.restart_with(2, config());
+    world.mine(DISPUTE_BLOCKS);
+    assert_eq!(balances(&world, 1), [93, 107].map(wei));
 }
