@@ -9,6 +9,7 @@
 //! generate/    the states in the calls
 //! pair.rs      one call on both sides, and the comparison
 //! chain.rs     the simulated chain with the contracts beside its model
+//! guarantees.rs what our layouts promise against strangers
 //! stories.rs   scenarios with `chain.backend = "evm"` and without
 //! package.rs   installs the bytecode
 //! ```
@@ -20,6 +21,7 @@
 
 mod chain;
 mod generate;
+mod guarantees;
 mod package;
 mod pair;
 mod stories;
