@@ -126,7 +126,14 @@ impl HostileBytesChangeNothing {
                 };
                 heard.acks.contains(&(*channel, said))
             }
-            Event::VoucherReceived { voucher } => heard.vouchers.contains(&voucher.sig),
+            Event::VoucherReceived { voucher } => {
+                // Whoever handed it over: the payer signed it.
+                let payer = views.virtual_channel(node, voucher.channel);
+                let payer = payer.and_then(|v| v.terms.participants.first().copied());
+                let hash = fairway_core::nitro::voucher::hash(voucher.channel, voucher.amount);
+                heard.vouchers.contains(&voucher.sig)
+                    && self.memo.signer(hash, &voucher.sig) == payer
+            }
             Event::LedgerNamed { ledger, .. } => heard.named.contains(ledger),
             Event::ChannelWitnessed { channel } => heard.resumed.contains(channel),
             Event::ObjectiveApproved { id, origin: Origin::Peer, terms } => {
