@@ -87,6 +87,10 @@ pub struct Policy {
     pub virtual_amount_max: Amount,
     /// Unfinished virtual channels with the same payer.
     pub virtuals_per_payer_max: u64,
+    /// Virtual channels of one payer that the participant to our left has not signed: it vouches for what it lets through.
+    pub unbacked_per_payer_max: u64,
+    /// The same of all payers.
+    pub unbacked_max: u64,
     /// Guarantees in one ledger channel. Each must be reclaimed by a transaction before a disputed ledger channel pays anything.
     pub guarantees_max: u64,
 }
@@ -131,6 +135,8 @@ impl Default for Policy {
             hops_max: 8,
             virtual_amount_max: Amount::ether(1_000),
             virtuals_per_payer_max: 256,
+            unbacked_per_payer_max: 16,
+            unbacked_max: 256,
             guarantees_max: 128,
         }
     }

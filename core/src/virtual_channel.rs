@@ -265,10 +265,17 @@ impl VirtualChannel {
         if self.state(turn, paid).as_ref() != Some(state) {
             return bad("not a state of this virtual channel");
         }
+        let agreed = signed.signed_by(self.my_index());
+        // Without our postfund a ledger channel of ours may lack the guarantee, and we would pay on one side and get nothing on the
+        // other.
         if turn == TurnNum::VIRTUAL_FINAL
-            && !signed.signed_by(0)
-            && !signed.signed_by(self.my_index())
+            && !paid.is_zero()
+            && !self.signed(TurnNum::POSTFUND)
+            && !agreed
         {
+            return bad("something was paid before our ledger channels guaranteed it");
+        }
+        if turn == TurnNum::VIRTUAL_FINAL && !signed.signed_by(0) && !agreed {
             return bad("only the payer knows what it paid: its signature comes first");
         }
         Ok(())
@@ -361,12 +368,11 @@ impl VirtualChannel {
         if voucher.amount <= self.paid() {
             return Ok(false);
         }
-        if self.final_paid().is_some_and(|paid| voucher.amount <= paid) {
-            return Ok(false);
-        }
+        // Also what the final state covers: that may never become unanimous, and then the largest voucher that we hold is redeemed.
+        let covered = self.final_paid().is_some_and(|paid| voucher.amount <= paid);
         let takes = matches!(self.phase, Phase::Open | Phase::Closing)
             && self.unanimous(TurnNum::POSTFUND).is_some()
-            && !self.signed(TurnNum::VIRTUAL_FINAL);
+            && (covered || !self.signed(TurnNum::VIRTUAL_FINAL));
         if takes { Ok(true) } else { Err(Refusal::NotOpen(self.id)) }
     }
 }

@@ -181,7 +181,10 @@ impl Node {
             return Ok(Decision::answer(ack));
         }
         // While a challenge runs the chain decides what was paid: a voucher that comes now might not be redeemed in time.
-        if self.state.chain().at_head(channel.id).status != OnChainStatus::Untouched {
+        let untouched = self.state.chain().at_head(channel.id).status == OnChainStatus::Untouched;
+        // And while a deep reorg has taken the money away that guarantees it, it is worth nothing.
+        let frozen = channel.ledgers().filter_map(|id| self.state.channel(id)).any(|l| l.frozen);
+        if !untouched || frozen {
             return Err(Refusal::NotOpen(channel.id));
         }
         let events = vec![Event::VoucherReceived { voucher: *voucher }];

@@ -51,7 +51,30 @@ pub fn check_virtual_proposal(
     if of_payer as u64 >= limit {
         return Err(Refusal::Limit { what: "virtual channels of this payer", limit });
     }
+    check_unbacked(state, config, payer.copied().unwrap_or_default())?;
     check_virtual_terms(state, config, terms, me, None)
+}
+
+/// Anybody may name us in a prefund; only who shares a ledger channel with us has something to lose.
+fn check_unbacked(state: &NodeState, config: &Config, payer: Address) -> Result<(), Refusal> {
+    let unbacked = |v: &&VirtualChannel| {
+        let left = v.my_index().checked_sub(1);
+        let prefund = v.states.get(&crate::types::TurnNum::PREFUND);
+        let backed = left.is_some_and(|left| prefund.is_some_and(|s| s.signed_by(left)));
+        v.phase == Phase::Opening && left.is_some() && !backed
+    };
+    let all = state.virtual_channels().filter(unbacked).count() as u64;
+    let of_payer = state.virtual_channels().filter(unbacked).filter(|v| v.payer() == payer).count();
+    let policy = &config.policy;
+    for (what, count, limit) in [
+        ("unbacked virtual channels of this payer", of_payer as u64, policy.unbacked_per_payer_max),
+        ("unbacked virtual channels", all, policy.unbacked_max),
+    ] {
+        if count >= limit {
+            return Err(Refusal::Limit { what, limit });
+        }
+    }
+    Ok(())
 }
 
 /// What holds for virtual channels that our own user asks for as well; `ledger` is its choice of ledger channel.

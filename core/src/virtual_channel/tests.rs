@@ -123,6 +123,15 @@ fn only_three_states_are_accepted() {
         Err(Refusal::Equivocation(turn(3))),
         "a second final state"
     );
+    let mut unguaranteed = as_seen_by(&bob());
+    unguaranteed.merge(signed(at(0, 0), &everybody()));
+    assert_eq!(unguaranteed.check_received(&by_alice(at(3, 0))), Ok(()), "the way out");
+    assert!(
+        is_bad(unguaranteed.check_received(&by_alice(at(3, 1)))),
+        "a hub that has not signed the postfund may be guaranteed on one side alone"
+    );
+    unguaranteed.merge(signed(at(1, 0), &[bob()]));
+    assert_eq!(unguaranteed.check_received(&by_alice(at(3, 1))), Ok(()));
     let fresh = as_seen_by(&carol());
     assert!(is_bad(fresh.check_received(&by_alice(at(1, 1)))), "nothing is paid before it opens");
 }
@@ -156,6 +165,7 @@ fn vouchers_only_grow_and_only_while_the_channel_is_open() {
     assert!(!refused(|c| c.phase = Phase::Closing), "the payer may not know yet that it ends");
     assert!(refused(|c| drop(c.states.remove(&TurnNum::POSTFUND))), "it could not be redeemed");
     assert!(refused(|c| c.merge(signed(at(3, 2), &[alice(), carol()]))), "we signed the end");
+    assert!(!refused(|c| c.merge(signed(at(3, 4), &[alice(), carol()]))), "the end covers it");
     assert!(refused(|c| c.me = 1), "only the payee takes vouchers");
 }
 

@@ -94,10 +94,14 @@ fn the_number_of_virtual_channels_is_limited() {
     let by_payer: Change = |c| c.policy.virtuals_per_payer_max = 3;
     let by_ledger: Change = |c| c.policy.guarantees_max = 3;
     let by_node: Change = |c| c.policy.objectives_max = 3;
+    let unbacked_of_payer: Change = |c| c.policy.unbacked_per_payer_max = 3;
+    let unbacked: Change = |c| c.policy.unbacked_max = 3;
     for (what, change) in [
         ("virtual channels of this payer", by_payer),
         ("virtual channels over this ledger channel", by_ledger),
         ("unfinished objectives", by_node),
+        ("unbacked virtual channels of this payer", unbacked_of_payer),
+        ("unbacked virtual channels", unbacked),
     ] {
         let mut config = Config::default();
         change(&mut config);
@@ -141,4 +145,20 @@ fn the_ledger_channel_with_most_room_is_chosen() {
         |ledger| check_virtual_terms(&state, &Config::default(), &virtual_terms(1), me, ledger);
     assert_eq!(named(small), Ok(small));
     assert_eq!(named(Some(ChannelId::default())), Err(Refusal::NotOpen(ChannelId::default())));
+}
+
+/// Goal: what the participant to our left has signed does not count as unbacked.
+#[test]
+fn a_neighbour_vouches_for_what_it_signs() {
+    let mut config = Config::default();
+    config.policy.unbacked_max = 1;
+    let mut state = hub(1_000);
+    let right = check(&state, &config, &virtual_terms(1)).unwrap().unwrap();
+    let id = approve(&mut state, virtual_terms(0), right);
+    assert!(check(&state, &config, &virtual_terms(1)).is_err());
+    let prefund = state.virtual_channel(id.channel).unwrap().state(turn(0), wei(0)).unwrap();
+    let received =
+        Event::StateReceived { state: signed(prefund, &[alice()]), from: alice().address() };
+    state.apply(Timestamp(0), received);
+    assert!(check(&state, &config, &virtual_terms(1)).is_ok());
 }
