@@ -158,7 +158,10 @@ impl Node {
             None if state.lsn() != Lsn::ZERO => return Err(StartError::Unpinned),
             Some(_) | None => {}
         }
-        let app = Some(config.payment_app).filter(|app| !app.is_zero());
+        let mut app = Some(config.payment_app).filter(|app| !app.is_zero());
+        if config.mutant("app-without-code") {
+            app = app.map(|_| Address::with_last_byte(1));
+        }
         if let (Some(found), Some(expected)) = (state.payment_app(), app)
             && found != expected
         {
@@ -302,7 +305,8 @@ impl Node {
             Want::Message(key) => self.recipient(w.channel, key) == Some(peer),
             Want::Deposit | Want::Tx(_) => false,
         };
-        let silent = self.config.mutant("no-resend-after-restart");
+        let silent =
+            self.config.mutant("no-resend-after-restart") || self.config.mutant("sends-once");
         let wishes: Vec<Wish> = self.outbox.keys().filter(to_peer).cloned().collect();
         for wish in wishes.into_iter().filter(|_| !silent) {
             self.attempts.remove(&wish);

@@ -23,11 +23,13 @@ impl Node {
         for channel in self.session.ask.due(now) {
             effects.extend(self.ask(now, channel));
         }
+        let hasty = self.config.mutant("voucher-before-sync");
         for wish in self.outbox.due(now) {
+            let early = hasty && matches!(wish.want, Want::Message(MessageKey::Voucher(_)));
             match self.state.wishes().get(&wish) {
                 None => drop(self.attempts.remove(&wish)),
                 // Not durable yet: the sync that is under way will ask again.
-                Some(lsn) if *lsn > durable => self.outbox.set(wish, now),
+                Some(lsn) if *lsn > durable && !early => self.outbox.set(wish, now),
                 Some(_) => effects.extend(self.fulfil(now, wish)),
             }
         }
@@ -53,6 +55,8 @@ impl Node {
                 .min(self.config.resend_max_ms.max(base)),
         };
         *attempts = attempts.saturating_add(1);
+        let pause =
+            if is_message && self.config.mutant("sends-once") { u64::MAX / 2 } else { pause };
         self.outbox.set(wish.clone(), now.after_ms(pause.max(1)));
         if let Some(v) = self.state.virtual_channel(wish.channel) {
             return match &wish.want {

@@ -5,7 +5,7 @@
 //! participants, indices out of order.
 
 use fairway_core::effect::Effect;
-use fairway_core::nitro::{Call, Claim, Signature, SignedState, State};
+use fairway_core::nitro::{Call, Claim, Signature, SignedState, State, Voucher};
 use fairway_core::types::{Address, Timestamp, TurnNum};
 use fairway_core::wire::{StateClaim, Wire};
 
@@ -40,6 +40,11 @@ impl Strategy for ForgedSignatures {
         choice: &mut Choice<'_>,
     ) -> Acts {
         let mut acts = Acts::honest(seen);
+        if self.forged < FORGERIES_MAX && one_in(6, "forged-signatures/voucher", choice) {
+            let forged = forged_voucher(seen, me);
+            self.forged += u64::from(forged.is_some());
+            acts.release.extend(forged);
+        }
         for (peer, newest) in newest_with_peer(cabal, me) {
             let worthwhile = newest.turn() >= TurnNum::POSTFUND && !newest.state().is_final;
             let idle = !worthwhile || self.forged >= FORGERIES_MAX;
@@ -96,6 +101,19 @@ impl ForgedSignatures {
         sigs.sort_by_key(|(index, _)| *index);
         Some(StateClaim { state, sigs })
     }
+}
+
+/// A promise to the payee of a virtual channel that its payer never made, under the signature that stands on a postfund of ours.
+fn forged_voucher(seen: &Seen<'_>, me: Address) -> Option<Effect> {
+    let Seen::Wish(Effect::Send { bytes, .. }) = seen else { return None };
+    let Ok(Wire::VirtualState { claim, .. }) = Wire::decode(bytes) else { return None };
+    let (_, sig) = *claim.sigs.first()?;
+    let amount = claim.state.outcome.first()?.allocations.first()?.amount;
+    let voucher = Voucher { channel: claim.state.fixed.channel_id(), amount, sig };
+    let payee = *claim.state.fixed.participants.last()?;
+    let is_open = claim.state.turn == TurnNum::POSTFUND;
+    (is_open && payee != me)
+        .then(|| Effect::Send { peer: payee, bytes: Wire::Voucher(voucher).encode() })
 }
 
 /// The forgery as a state, as an answer about what is known, or as a challenge that the contract must revert.

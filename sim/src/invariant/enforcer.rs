@@ -181,7 +181,7 @@ impl Enforceable {
         }
         let draw = draw(id, node.judged, self.now);
         let node = &self.nodes[id.0];
-        let oracle = Oracle::new(&node.book, &node.loose, &self.decided);
+        let oracle = Oracle::new(&node.book, &node.loose, &self.decided, self.contract.as_ref());
         let promise = oracle.promise();
         self.closest.prefixes += 1;
         if let Some(short) = promise.shortfall {
@@ -287,9 +287,8 @@ fn draw(node: PartyId, judged: u64, now: ChainTime) -> u64 {
     for word in [node.0 as u64, judged, now.0] {
         hasher.update(&word.to_be_bytes());
     }
-    let (first, _) =
-        hasher.finalize().as_bytes().split_first_chunk().map_or(([0; 8], ()), |(f, _)| (*f, ()));
-    u64::from_be_bytes(first) % 1_000
+    let first = hasher.finalize().as_bytes().first_chunk().map_or(0, |f| u64::from_be_bytes(*f));
+    first % 1_000
 }
 
 /// Positions that one search looks at.
