@@ -114,7 +114,6 @@ pub const MUTANTS: &[Mutant] = &[
         id: "voucher-before-sync",
         what: "sends a voucher before its log holds it, so that a crash makes it promise less",
     },
-    Mutant { id: "sends-once", what: "never sends a message again, as go-nitro does not" },
 ];
 
 #[cfg(test)]

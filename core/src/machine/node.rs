@@ -305,8 +305,7 @@ impl Node {
             Want::Message(key) => self.recipient(w.channel, key) == Some(peer),
             Want::Deposit | Want::Tx(_) => false,
         };
-        let silent =
-            self.config.mutant("no-resend-after-restart") || self.config.mutant("sends-once");
+        let silent = self.config.mutant("no-resend-after-restart");
         let wishes: Vec<Wish> = self.outbox.keys().filter(to_peer).cloned().collect();
         for wish in wishes.into_iter().filter(|_| !silent) {
             self.attempts.remove(&wish);

@@ -55,8 +55,6 @@ impl Node {
                 .min(self.config.resend_max_ms.max(base)),
         };
         *attempts = attempts.saturating_add(1);
-        let pause =
-            if is_message && self.config.mutant("sends-once") { u64::MAX / 2 } else { pause };
         self.outbox.set(wish.clone(), now.after_ms(pause.max(1)));
         if let Some(v) = self.state.virtual_channel(wish.channel) {
             return match &wish.want {

@@ -24,6 +24,8 @@ const WAYS: u64 = 8;
 #[derive(Clone, Debug, Default)]
 pub struct ForgedSignatures {
     forged: u64,
+    /// Our signature on the postfund of a virtual channel, once it was given.
+    virtual_postfund: Option<StateClaim>,
 }
 
 impl Strategy for ForgedSignatures {
@@ -40,10 +42,14 @@ impl Strategy for ForgedSignatures {
         choice: &mut Choice<'_>,
     ) -> Acts {
         let mut acts = Acts::honest(seen);
-        if self.forged < FORGERIES_MAX && one_in(6, "forged-signatures/voucher", choice) {
-            let forged = forged_voucher(seen, me);
-            self.forged += u64::from(forged.is_some());
-            acts.release.extend(forged);
+        if let Some(claim) = postfund_of_virtual(seen) {
+            self.virtual_postfund = Some(claim);
+        }
+        if let (Some(claim), Seen::Block(_)) = (&self.virtual_postfund, seen)
+            && self.forged < FORGERIES_MAX
+        {
+            self.forged += 1;
+            acts.release.extend(forged_voucher(claim, me));
         }
         for (peer, newest) in newest_with_peer(cabal, me) {
             let worthwhile = newest.turn() >= TurnNum::POSTFUND && !newest.state().is_final;
@@ -103,17 +109,20 @@ impl ForgedSignatures {
     }
 }
 
-/// A promise to the payee of a virtual channel that its payer never made, under the signature that stands on a postfund of ours.
-fn forged_voucher(seen: &Seen<'_>, me: Address) -> Option<Effect> {
+/// The postfund of a virtual channel, as it leaves us.
+fn postfund_of_virtual(seen: &Seen<'_>) -> Option<StateClaim> {
     let Seen::Wish(Effect::Send { bytes, .. }) = seen else { return None };
     let Ok(Wire::VirtualState { claim, .. }) = Wire::decode(bytes) else { return None };
+    (claim.state.turn == TurnNum::POSTFUND).then_some(claim)
+}
+
+/// A promise to the payee that its payer never made, under the signature that stands on our postfund.
+fn forged_voucher(claim: &StateClaim, me: Address) -> Option<Effect> {
     let (_, sig) = *claim.sigs.first()?;
     let amount = claim.state.outcome.first()?.allocations.first()?.amount;
     let voucher = Voucher { channel: claim.state.fixed.channel_id(), amount, sig };
     let payee = *claim.state.fixed.participants.last()?;
-    let is_open = claim.state.turn == TurnNum::POSTFUND;
-    (is_open && payee != me)
-        .then(|| Effect::Send { peer: payee, bytes: Wire::Voucher(voucher).encode() })
+    (payee != me).then(|| Effect::Send { peer: payee, bytes: Wire::Voucher(voucher).encode() })
 }
 
 /// The forgery as a state, as an answer about what is known, or as a challenge that the contract must revert.

@@ -230,7 +230,9 @@ impl Enforceable {
                 Mode::Finalized => return None,
             }
         }
-        let mut game = Game::new(oracle, &node.book, &self.memo, &within, VISITS_MAX)?;
+        let every = self.run.setting.search_permille >= 1_000;
+        let visits = if every { VISITS_EVERY_MAX } else { VISITS_MAX };
+        let mut game = Game::new(oracle, &node.book, &self.memo, &within, visits)?;
         let promised = oracle.total(&within);
         let found = game.play(contract, &live, self.now);
         assert!(
@@ -291,8 +293,11 @@ fn draw(node: PartyId, judged: u64, now: ChainTime) -> u64 {
     first % 1_000
 }
 
-/// Positions that one search looks at.
+/// Positions that one search looks at, where few are made.
 const VISITS_MAX: u32 = 64;
+
+/// The same where every prefix is searched: nobody is in a hurry then.
+const VISITS_EVERY_MAX: u32 = 1_500;
 
 /// Ledger channels of one node up to which its game is played.
 const LEDGERS_MAX: usize = 4;
