@@ -49,7 +49,7 @@ impl Strategy for ForgedSignatures {
             && self.forged < FORGERIES_MAX
         {
             self.forged += 1;
-            acts.release.extend(forged_voucher(claim, me));
+            acts.release.extend(forged_voucher(claim, me, cabal));
         }
         for (peer, newest) in newest_with_peer(cabal, me) {
             let worthwhile = newest.turn() >= TurnNum::POSTFUND && !newest.state().is_final;
@@ -116,11 +116,10 @@ fn postfund_of_virtual(seen: &Seen<'_>) -> Option<StateClaim> {
     (claim.state.turn == TurnNum::POSTFUND).then_some(claim)
 }
 
-/// A promise to the payee that its payer never made, under the signature that stands on our postfund.
-fn forged_voucher(claim: &StateClaim, me: Address) -> Option<Effect> {
-    let (_, sig) = *claim.sigs.first()?;
+/// A promise to the payee that its payer never made, under our own signature.
+fn forged_voucher(claim: &StateClaim, me: Address, cabal: &Cabal) -> Option<Effect> {
     let amount = claim.state.outcome.first()?.allocations.first()?.amount;
-    let voucher = Voucher { channel: claim.state.fixed.channel_id(), amount, sig };
+    let voucher = Voucher::sign(claim.state.fixed.channel_id(), amount, cabal.keys.get(&me)?);
     let payee = *claim.state.fixed.participants.last()?;
     (payee != me).then(|| Effect::Send { peer: payee, bytes: Wire::Voucher(voucher).encode() })
 }
