@@ -39,8 +39,12 @@ pub fn messages(of: &VirtualSources<'_>) -> Vec<MessageKey> {
     let is_agreed = channel.unanimous(TurnNum::VIRTUAL_FINAL).is_some();
     let turns: &[TurnNum] = match channel.phase {
         Phase::Disputed => &[],
-        // The others need it to get their guarantees back, whatever we have left.
-        Phase::Finished => &[TurnNum::VIRTUAL_FINAL],
+        // The others need it to get their guarantees back, whatever we have left. Not where the chain decides: who never agreed to it
+        // would never acknowledge it either.
+        Phase::Finished if is_agreed || of.head.status == OnChainStatus::Untouched => {
+            &[TurnNum::VIRTUAL_FINAL]
+        }
+        Phase::Finished => &[],
         Phase::Opening | Phase::Open | Phase::Closing if is_agreed => &[TurnNum::VIRTUAL_FINAL],
         Phase::Opening | Phase::Open | Phase::Closing => {
             &[TurnNum::PREFUND, TurnNum::POSTFUND, TurnNum::VIRTUAL_FINAL]

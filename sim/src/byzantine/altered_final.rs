@@ -9,7 +9,6 @@ use fairway_core::chain_types::B256;
 use fairway_core::effect::Effect;
 use fairway_core::nitro::{Allocation, Call, Claim, State};
 use fairway_core::types::{Address, Amount, ChannelId, Destination, Timestamp, TurnNum};
-use fairway_core::wire::Wire;
 
 use super::forge::{newest_with_peer, one_in, send_state, sent_state, share, shift};
 use super::{Acts, Cabal, Choice, Seen, Strategy};
@@ -32,23 +31,6 @@ struct Deed {
     /// How many honest finals are replaced before they are let through after all.
     replace: u64,
     concluded: bool,
-}
-
-impl Deed {
-    /// The altered state in the words of the honest message.
-    fn instead_of(&self, honest: &Effect) -> Effect {
-        let wires = |e: &Effect| match e {
-            Effect::Send { peer, bytes } => Wire::decode(bytes).ok().map(|wire| (*peer, wire)),
-            _ => None,
-        };
-        match (wires(honest), wires(&self.message)) {
-            (Some((peer, Wire::VirtualState { ledger, .. })), Some((_, Wire::State(claim)))) => {
-                let bytes = Wire::VirtualState { claim, ledger }.encode();
-                Effect::Send { peer, bytes }
-            }
-            _ => self.message.clone(),
-        }
-    }
 }
 
 /// How the outcome is altered.
@@ -103,7 +85,7 @@ impl AlteredFinal {
         match self.deeds.get_mut(&channel) {
             Some(deed) if deed.replace > 0 => {
                 deed.replace -= 1;
-                Acts::instead(vec![deed.instead_of(effect)])
+                Acts::instead(vec![deed.message.clone()])
             }
             Some(_) | None => honest(),
         }
@@ -198,6 +180,7 @@ fn alter(honest: &State, peer: Address, me: Address, choice: &mut Choice<'_>) ->
 mod tests {
     use super::super::testkit::*;
     use super::*;
+    use fairway_core::wire::Wire;
 
     fn final_in(effects: &[Effect]) -> State {
         let wires = wires(effects);

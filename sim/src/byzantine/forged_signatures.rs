@@ -5,7 +5,7 @@
 //! participants, indices out of order.
 
 use fairway_core::effect::Effect;
-use fairway_core::nitro::{Call, Claim, Signature, SignedState, State, Voucher};
+use fairway_core::nitro::{Call, Claim, Signature, SignedState, State};
 use fairway_core::types::{Address, Timestamp, TurnNum};
 use fairway_core::wire::{StateClaim, Wire};
 
@@ -24,8 +24,6 @@ const WAYS: u64 = 8;
 #[derive(Clone, Debug, Default)]
 pub struct ForgedSignatures {
     forged: u64,
-    /// Our signature on the postfund of a virtual channel, once it was given.
-    virtual_postfund: Option<StateClaim>,
 }
 
 impl Strategy for ForgedSignatures {
@@ -42,15 +40,6 @@ impl Strategy for ForgedSignatures {
         choice: &mut Choice<'_>,
     ) -> Acts {
         let mut acts = Acts::honest(seen);
-        if let Some(claim) = postfund_of_virtual(seen) {
-            self.virtual_postfund = Some(claim);
-        }
-        if let (Some(claim), Seen::Block(_)) = (&self.virtual_postfund, seen)
-            && self.forged < FORGERIES_MAX
-        {
-            self.forged += 1;
-            acts.release.extend(forged_voucher(claim, me, cabal));
-        }
         for (peer, newest) in newest_with_peer(cabal, me) {
             let worthwhile = newest.turn() >= TurnNum::POSTFUND && !newest.state().is_final;
             let idle = !worthwhile || self.forged >= FORGERIES_MAX;
@@ -107,21 +96,6 @@ impl ForgedSignatures {
         sigs.sort_by_key(|(index, _)| *index);
         Some(StateClaim { state, sigs })
     }
-}
-
-/// The postfund of a virtual channel, as it leaves us.
-fn postfund_of_virtual(seen: &Seen<'_>) -> Option<StateClaim> {
-    let Seen::Wish(Effect::Send { bytes, .. }) = seen else { return None };
-    let Ok(Wire::VirtualState { claim, .. }) = Wire::decode(bytes) else { return None };
-    (claim.state.turn == TurnNum::POSTFUND).then_some(claim)
-}
-
-/// A promise to the payee that its payer never made, under our own signature.
-fn forged_voucher(claim: &StateClaim, me: Address, cabal: &Cabal) -> Option<Effect> {
-    let amount = claim.state.outcome.first()?.allocations.first()?.amount;
-    let voucher = Voucher::sign(claim.state.fixed.channel_id(), amount, cabal.keys.get(&me)?);
-    let payee = *claim.state.fixed.participants.last()?;
-    (payee != me).then(|| Effect::Send { peer: payee, bytes: Wire::Voucher(voucher).encode() })
 }
 
 /// The forgery as a state, as an answer about what is known, or as a challenge that the contract must revert.

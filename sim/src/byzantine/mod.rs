@@ -5,7 +5,7 @@
 //! coalition's keys and every signature that any of its members ever saw, and nothing else.
 //!
 //! Every strategy lets real progress happen before its deed, because a peer that misbehaves from the first byte risks nothing of
-//! anybody's. Catalogue: protocol.md F29 to F33.
+//! anybody's. Catalogue: protocol.md F29 to F34.
 
 mod altered_final;
 mod cabal;
@@ -14,6 +14,7 @@ mod forge;
 mod forged_signatures;
 mod garbage;
 mod ransom;
+mod short_change;
 mod stale_challenge;
 #[cfg(test)]
 mod testkit;
@@ -31,6 +32,7 @@ pub use equivocate::Equivocate;
 pub use forged_signatures::ForgedSignatures;
 pub use garbage::Garbage;
 pub use ransom::Ransom;
+pub use short_change::ShortChange;
 pub use stale_challenge::StaleChallenge;
 pub use withhold::Withhold;
 
@@ -137,6 +139,7 @@ pub const STRATEGIES: &[(&str, Make)] = &[
     (stale_challenge::NAME, || Box::new(StaleChallenge::default())),
     (equivocate::NAME, || Box::new(Equivocate::default())),
     (ransom::NAME, || Box::new(Ransom::default())),
+    (short_change::NAME, || Box::new(ShortChange::default())),
 ];
 
 /// The strategy of that name, at its beginning.

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fairway_core::nitro::Log;
 use fairway_core::chain_types::B256;
+use fairway_core::nitro::Log;
 use fairway_core::types::{Address, Amount, ChainTime, ChannelId, TurnNum};
 
 use super::run::{Run, candidate};

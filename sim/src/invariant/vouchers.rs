@@ -98,11 +98,86 @@ impl Invariant for VouchersOnlyGrow {
             return Ok(());
         };
         let durable = views.virtual_channel(*node, *channel).map(|v| v.durable_paid);
-        if durable >= Some(*total) {
+        if !self.run.honest(*node) || durable >= Some(*total) {
             return Ok(());
         }
         let name = self.run.name(*node);
         let what = format!("{name} tells of {total} received before that is durable");
         Err(Violation::safety("vouchers-only-grow", *node, *channel, what).losing(*node, *total))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::*;
+    use super::*;
+    use fairway_core::event::{ObjectiveId, ObjectiveKind, Origin, VirtualTerms};
+    use fairway_core::types::{Address, Amount, ChannelId, Timestamp};
+    use fairway_core::virtual_channel::VirtualChannel;
+
+    fn terms() -> VirtualTerms {
+        VirtualTerms {
+            participants: vec![address(ALICE), address(BOB)],
+            nonce: 7,
+            challenge_duration: 60,
+            asset: Address::ZERO,
+            amount: ether(2),
+        }
+    }
+
+    fn id() -> ChannelId {
+        terms().fixed_part(APP).channel_id()
+    }
+
+    /// Approved, and with a postfund that everybody has signed.
+    fn open(who: PartyId) -> Vec<Event> {
+        let id = ObjectiveId { channel: id(), kind: ObjectiveKind::VirtualFund };
+        let (origin, terms) = (Origin::User, terms());
+        let channel =
+            VirtualChannel::new(id.channel, &terms, APP, address(who), None, Timestamp(0))
+                .expect("a participant");
+        let approved = Event::VirtualApproved { id, origin, terms, right: None };
+        let postfund = channel.state(TurnNum::POSTFUND, Amount::ZERO).expect("nothing was paid");
+        vec![approved, receives(&postfund, ALICE), receives(&postfund, BOB)]
+    }
+
+    fn voucher(total: u64) -> Voucher {
+        Voucher::sign(id(), ether(total), &key(ALICE))
+    }
+
+    #[test]
+    fn totals_grow_within_what_was_agreed() {
+        let taken = |total| Event::VoucherReceived { voucher: voucher(total) };
+        for (name, before, after, fires) in [
+            ("a first one", vec![], taken(1), false),
+            ("a larger one", vec![taken(1)], taken(2), false),
+            ("the same one", vec![taken(1)], taken(1), true),
+            ("a lower one", vec![taken(2)], taken(1), true),
+            ("too much", vec![], taken(3), true),
+        ] {
+            let mut story = Story::of("vouchers-only-grow");
+            story.logs(BOB, [open(BOB), before].concat()).unwrap();
+            match story.logs(BOB, vec![after]) {
+                Ok(()) => assert!(!fires, "{name}"),
+                Err(violation) => {
+                    assert!(fires, "{name}: {violation:?}");
+                    assert_fires(&violation, "vouchers-only-grow", BOB);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn who_may_not_sign_or_take_one_is_noticed() {
+        let signed = Event::VoucherSigned { voucher: voucher(1) };
+        for (name, log) in [
+            ("by the payee", [open(BOB), vec![signed.clone()]].concat()),
+            ("in an unknown channel", vec![signed.clone()]),
+            ("before the postfund", [open(BOB)[..2].to_vec(), vec![signed]].concat()),
+        ] {
+            let mut story = Story::of("vouchers-only-grow");
+            let violation = story.logs(BOB, log).expect_err(name);
+            assert_fires(&violation, "vouchers-only-grow", BOB);
+        }
     }
 }

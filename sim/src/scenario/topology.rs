@@ -96,6 +96,8 @@ pub enum Strategy {
     Equivocate,
     /// Keeps a countersignature back and checkpoints with it when the peer challenges.
     Ransom,
+    /// Pays less in a virtual channel than it promised, or shows vouchers that are not the payer's.
+    ShortChange,
 }
 
 impl Strategy {
@@ -109,6 +111,7 @@ impl Strategy {
             Strategy::StaleChallenge => "stale_challenge",
             Strategy::Equivocate => "equivocate",
             Strategy::Ransom => "ransom",
+            Strategy::ShortChange => "short_change",
         }
     }
 
@@ -124,6 +127,7 @@ impl Strategy {
             Strategy::Ransom => {
                 "keeps a countersignature back and locks the channel on chain with it"
             }
+            Strategy::ShortChange => "pays less in a virtual channel than was promised",
         }
     }
 }
