@@ -85,6 +85,35 @@ pub const MUTANTS: &[Mutant] = &[
         id: "voucher-before-postfund",
         what: "takes vouchers before everybody has signed the postfund, which is what redeems them",
     },
+    Mutant {
+        id: "remove-wrong-split",
+        what: "gives a guarantee back with the two parts exchanged",
+    },
+    Mutant {
+        id: "app-without-code",
+        what: "opens virtual channels under an application without code, as go-nitro does with its zero: nobody can enforce them",
+    },
+    Mutant {
+        id: "cursor-ahead",
+        what: "counts blocks as read whose logs it has not read, when it reads several at once",
+    },
+    Mutant {
+        id: "answer-off-by-one",
+        what: "answers an old challenge in its last second, as if that second still counted",
+    },
+    Mutant { id: "voucher-over-balance", what: "signs a voucher for more than the channel holds" },
+    Mutant {
+        id: "no-unwind",
+        what: "waits for ever for the participants of a virtual channel that does not come to be",
+    },
+    Mutant {
+        id: "approval-skipped",
+        what: "signs the end of a virtual channel without recording that it took it up",
+    },
+    Mutant {
+        id: "voucher-before-sync",
+        what: "sends a voucher before its log holds it, so that a crash makes it promise less",
+    },
 ];
 
 #[cfg(test)]

@@ -46,7 +46,8 @@ impl Node {
                 decision.suspect = Some(header.hash);
                 return self.only_if_it_advances(decision, head);
             }
-            let logs = self.our_logs(block);
+            let skips = self.config.mutant("cursor-ahead") && header.number < head.number;
+            let logs = if skips { Vec::new() } else { self.our_logs(block) };
             decision.events.push(Event::BlockAdded { block: header, logs });
             tip = Some(header);
         }

@@ -156,7 +156,10 @@ impl Node {
             None if state.lsn() != Lsn::ZERO => return Err(StartError::Unpinned),
             Some(_) | None => {}
         }
-        let app = Some(config.payment_app).filter(|app| !app.is_zero());
+        let mut app = Some(config.payment_app).filter(|app| !app.is_zero());
+        if config.mutant("app-without-code") {
+            app = app.map(|_| Address::with_last_byte(1));
+        }
         if let (Some(found), Some(expected)) = (state.payment_app(), app)
             && found != expected
         {

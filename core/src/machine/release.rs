@@ -24,11 +24,13 @@ impl Node {
         for channel in self.session.ask.due(now) {
             effects.extend(self.ask(now, channel));
         }
+        let hasty = self.config.mutant("voucher-before-sync");
         for wish in self.outbox.due(now) {
+            let early = hasty && matches!(wish.want, Want::Message(MessageKey::Voucher(_)));
             match self.state.wishes().get(&wish) {
                 None => drop(self.attempts.remove(&wish)),
                 // Not durable yet: the sync that is under way will ask again.
-                Some(lsn) if *lsn > durable => self.outbox.set(wish, now),
+                Some(lsn) if *lsn > durable && !early => self.outbox.set(wish, now),
                 Some(_) => effects.extend(self.fulfil(now, wish)),
             }
         }

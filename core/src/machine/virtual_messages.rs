@@ -100,6 +100,7 @@ impl Node {
     fn consents_to_final(&self, channel: &VirtualChannel, signed: &SignedState) -> Option<Event> {
         let id = ObjectiveId { channel: channel.id, kind: ObjectiveKind::VirtualDefund };
         let asks = signed.turn() == TurnNum::VIRTUAL_FINAL
+            && !self.config.mutant("approval-skipped")
             && channel.phase != Phase::Disputed
             && !self.state.objectives().contains_key(&id);
         asks.then_some(Event::ObjectiveApproved { id, origin: Origin::Peer, terms: None })

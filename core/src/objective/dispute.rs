@@ -29,6 +29,10 @@ pub fn defend(cx: &Context<'_>) -> Option<Event> {
     if supported.turn() <= challenge.turn || cx.config.mutant("challenge-unanswered") {
         return None;
     }
+    let last_second = challenge.finalizes_at.0 <= cx.chain_now.0.saturating_add(1);
+    if cx.config.mutant("answer-off-by-one") && !last_second {
+        return None;
+    }
     let tx = WantedTx::Checkpoint { turn: supported.turn() };
     (!channel.txs.contains(&tx)).then_some(Event::TxWanted { channel: channel.id, tx })
 }

@@ -42,7 +42,7 @@ pub fn next(cx: &Context<'_>) -> Result<Crank, WaitingFor> {
     if channel.proposed_by_peer().is_none() && !channel.is_leader() {
         return Err(WaitingFor::Nothing);
     }
-    let expect = cx.virtuals.expectations(channel);
+    let expect = planted(cx, cx.virtuals.expectations(channel));
     if let Some(proposed) = channel.proposed_by_peer()
         && may_countersign(cx, proposed.turn(), &expect)
     {
@@ -83,6 +83,21 @@ fn propose(cx: &Context<'_>, expect: &Expectations) -> Result<Crank, WaitingFor>
     let outcome =
         if cx.config.mutant("guarantees-last") { last(next.outcome()) } else { next.outcome() };
     Ok(cx.sign(channel.state(turn, outcome, false), update))
+}
+
+/// Planted bugs: guarantees that are given back too early, or wrongly divided.
+fn planted(cx: &Context<'_>, mut expect: Expectations) -> Expectations {
+    let (early, wrong) = (cx.config.mutant("early-remove"), cx.config.mutant("remove-wrong-split"));
+    for (target, expected) in expect.iter_mut().filter(|_| early || wrong) {
+        let amount = expected.guarantee.amount;
+        if early && expected.remove.is_none() {
+            let paid = cx.virtuals.all.get(target).and_then(|v| v.final_paid());
+            expected.remove = paid.and_then(|paid| amount.checked_sub(paid));
+        } else if wrong {
+            expected.remove = expected.remove.and_then(|left| amount.checked_sub(left));
+        }
+    }
+    expect
 }
 
 /// Planted bug: go-nitro's order, in which anybody can have a guarantee paid out.

@@ -29,8 +29,7 @@ pub fn defend(cx: &VirtualContext<'_>) -> Option<Crank> {
     let at_stake = cx.channel.phase != Phase::Finished || cx.may_be_guaranteed();
     let challenged =
         cx.head.running_challenge(cx.chain_now).is_some() || cx.head.is_finalized(cx.chain_now);
-    let careless = cx.config.mutant("virtual-challenge-unanswered");
-    let begins = (challenged && at_stake && !careless) || cx.ledger_is_over();
+    let begins = (challenged && at_stake) || cx.ledger_is_over();
     begins.then(|| cx.approve(ObjectiveKind::Dispute, Origin::Violation))
 }
 
@@ -100,7 +99,8 @@ fn redemption(cx: &VirtualContext<'_>) -> Option<WantedTx> {
     if let Some(before) = before {
         return Some(before.clone());
     }
-    if !channel.is_payee() || channel.unanimous(TurnNum::POSTFUND).is_none() {
+    let careless = cx.config.mutant("virtual-challenge-unanswered");
+    if !channel.is_payee() || channel.unanimous(TurnNum::POSTFUND).is_none() || careless {
         return None;
     }
     let voucher = channel.voucher?;

@@ -43,7 +43,7 @@ pub fn crank(cx: &VirtualContext<'_>) -> Crank {
 /// Waits for the others, but not for ever. Without a unanimous prefund nothing of ours can be locked and the objective is dropped;
 /// with one somebody may have locked money already, and the channel is closed with nothing paid.
 fn give_up_or_wait(cx: &VirtualContext<'_>, waiting: WaitingFor) -> Crank {
-    if !cx.is_silent() || cx.recovering {
+    if !cx.is_silent() || cx.recovering || cx.config.mutant("no-unwind") {
         return Crank::Wait(waiting);
     }
     if cx.channel.unanimous(TurnNum::PREFUND).is_none() && !cx.may_be_guaranteed() {

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::event::{Event, ObjectiveId, ObjectiveKind, Origin, WantedTx};
 use crate::nitro::{SecretKey, SignedState, State};
 use crate::objective::{Virtuals, dispute};
-use crate::types::{ChainTime, ChannelId, Timestamp};
+use crate::types::{ChainTime, ChannelId, Timestamp, TurnNum};
 use crate::virtual_channel::VirtualChannel;
 use alloc::collections::BTreeMap;
 
@@ -165,6 +165,13 @@ impl<'a> VirtualContext<'a> {
 pub fn crank(cx: &VirtualContext<'_>) -> Crank {
     if let Some(crank) = virtual_dispute::defend(cx) {
         return crank;
+    }
+    let (known, signed) = (&cx.channel.states, cx.channel.signed(TurnNum::VIRTUAL_FINAL));
+    if cx.config.mutant("approval-skipped")
+        && known.contains_key(&TurnNum::VIRTUAL_FINAL)
+        && !signed
+    {
+        return virtual_defund::crank(cx);
     }
     if cx.live(ObjectiveKind::Dispute).is_some() {
         return virtual_dispute::crank(cx);

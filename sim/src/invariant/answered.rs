@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use fairway_core::chain_types::B256;
 use fairway_core::nitro::Log;
-use fairway_core::types::{Address, ChainTime, ChannelId, TurnNum};
+use fairway_core::types::{Address, Amount, ChainTime, ChannelId, TurnNum};
 
 use super::run::{Run, candidate};
 use super::shares::{Brief, Shares};
 use super::view::Views;
+use super::virtual_view::payee_part;
 use super::{Invariant, Violation};
 use crate::observe::{Observed, PartyId};
 use crate::world::chain::ChainSim;
@@ -39,6 +41,8 @@ struct Window {
     since_ns: u64,
     asset: Address,
     shares: Shares,
+    /// A virtual channel holds nothing itself: what it decides is paid elsewhere.
+    is_virtual: bool,
     defenders: Vec<Defender>,
 }
 
@@ -119,10 +123,17 @@ impl ChallengeAnswered {
                 let challenge = Challenge { turn, finalizes_at };
                 self.running.insert(*channel, challenge);
                 if !self.windows.contains_key(&(*channel, challenge)) {
-                    let shares = Shares::of(&candidate.state);
-                    let defenders = self.defenders(views, now_ns, *channel, turn);
-                    let asset = shares.asset;
-                    let window = Window { since_ns: now_ns, asset, shares, defenders };
+                    let mut defenders = self.defenders(views, now_ns, *channel, turn);
+                    let payees = self.payees(views, now_ns, *channel, turn);
+                    let is_virtual = !payees.is_empty();
+                    defenders.extend(payees);
+                    let mut shares = Shares::of(&candidate.state);
+                    if is_virtual {
+                        let paid = payee_part(&candidate.state.outcome).unwrap_or_default();
+                        shares.amounts = [Amount::ZERO, paid];
+                    }
+                    let (since_ns, asset) = (now_ns, shares.asset);
+                    let window = Window { since_ns, asset, shares, is_virtual, defenders };
                     self.windows.insert((*channel, challenge), window);
                 }
             }
@@ -153,6 +164,32 @@ impl ChallengeAnswered {
         nodes.filter_map(defender).collect()
     }
 
+    /// Payees of a virtual channel who hold a voucher that they can redeem, durably.
+    fn payees(
+        &self,
+        views: &Views,
+        now_ns: u64,
+        channel: ChannelId,
+        turn: TurnNum,
+    ) -> Vec<Defender> {
+        let nodes = (0..self.run.count()).map(PartyId).filter(|p| self.run.honest(*p));
+        let defender = |node: PartyId| {
+            let view = views.virtual_channel(node, channel)?;
+            let redeems = view.is_payee()
+                && !view.durable_paid.is_zero()
+                && turn < TurnNum::REDEMPTION
+                && view.unanimous(TurnNum::POSTFUND).is_some();
+            let amounts = [Amount::ZERO, view.durable_paid];
+            let shares = Shares { amounts, ..Shares::default() };
+            let (turn, hash) = (TurnNum::REDEMPTION, B256::ZERO);
+            let newest = Brief { turn, hash, is_final: false, shares };
+            let up_before_ns = self.uptimes[node.0].at(now_ns);
+            let answered_after_ns = None;
+            redeems.then_some(Defender { node, index: 1, newest, up_before_ns, answered_after_ns })
+        };
+        nodes.filter_map(defender).collect()
+    }
+
     fn submitted(&mut self, now_ns: u64, node: PartyId, channel: ChannelId, turn: TurnNum) {
         let up = self.uptimes[node.0].at(now_ns);
         let Some(challenge) = self.running.get(&channel).filter(|c| turn > c.turn) else { return };
@@ -174,7 +211,7 @@ impl ChallengeAnswered {
     ) -> Result<(), Violation> {
         let Some(window) = self.windows.get(&(channel, challenge)) else { return Ok(()) };
         // Nothing is held, or it was paid out before: there is nothing to defend.
-        if chain.holdings_in(window.asset, channel).is_zero() {
+        if !window.is_virtual && chain.holdings_in(window.asset, channel).is_zero() {
             return Ok(());
         }
         let half = now_ns.saturating_sub(window.since_ns) / 2;
@@ -184,7 +221,9 @@ impl ChallengeAnswered {
             let answered = defender.answered_after_ns.is_some_and(|after| after <= half);
             // A disk that went back in time may have taken the newer state with it.
             let durable = views.channel(*node, channel).and_then(|c| c.durable);
-            let still_held = durable.is_some_and(|d| d.turn > challenge.turn);
+            let promised = views.virtual_channel(*node, channel).map(|v| v.durable_paid);
+            let still_held = durable.is_some_and(|d| d.turn > challenge.turn)
+                || promised >= Some(newest.shares.of_index(*index)) && window.is_virtual;
             if up < half || answered || !still_held {
                 continue;
             }
@@ -210,11 +249,11 @@ impl Invariant for ChallengeAnswered {
     }
 
     fn catalogue(&self) -> &'static [&'static str] {
-        &["I29"]
+        &["I29", "I30"]
     }
 
     fn statement(&self) -> &'static str {
-        "a challenge below the durable supported turn of an honest node that was up for half of its window is answered"
+        "a challenge below the durable supported turn, or voucher, of an honest node that was up for half of its window is answered"
     }
 
     fn observe(
@@ -293,5 +332,28 @@ mod tests {
         story.logs(ALICE, opened(ALICE)).unwrap();
         story.mines_call(MALLORY, challenge(&state(1, [5, 5]), BOB)).unwrap();
         story.mines(8).unwrap();
+    }
+
+    /// Bob is paid by a channel directly from Alice, who challenges with its postfund.
+    #[test]
+    fn a_payee_that_does_not_redeem_is_noticed() {
+        use super::super::fixture_virtual::*;
+        let terms = direct_terms();
+        let postfund = virtual_state(&terms, fairway_core::types::TurnNum::POSTFUND, 0);
+        for holds in [true, false] {
+            let mut story = Story::of("challenge-answered");
+            story.logs(BOB, vec![takes_part(&terms, None)]).unwrap();
+            story.logs(BOB, unanimous(&postfund, BOB, &[ALICE])).unwrap();
+            if holds {
+                story.logs(BOB, vec![promised(&terms, 1)]).unwrap();
+            }
+            story.mines_call(MALLORY, challenge(&postfund, ALICE)).unwrap();
+            let told = story.mines(8);
+            assert_eq!(told.is_err(), holds);
+            if let Err(violation) = told {
+                assert_fires(&violation, "challenge-answered", BOB);
+                assert_eq!(violation.loss, Some((BOB, ether(1))));
+            }
+        }
     }
 }

@@ -181,7 +181,7 @@ impl Enforceable {
         }
         let draw = draw(id, node.judged, self.now);
         let node = &self.nodes[id.0];
-        let oracle = Oracle::new(&node.book, &node.loose, &self.decided);
+        let oracle = Oracle::new(&node.book, &node.loose, &self.decided, self.contract.as_ref());
         let promise = oracle.promise();
         self.closest.prefixes += 1;
         if let Some(short) = promise.shortfall {
@@ -230,7 +230,9 @@ impl Enforceable {
                 Mode::Finalized => return None,
             }
         }
-        let mut game = Game::new(oracle, &node.book, &self.memo, &within, VISITS_MAX)?;
+        let every = self.run.setting.search_permille >= 1_000;
+        let visits = if every { VISITS_EVERY_MAX } else { VISITS_MAX };
+        let mut game = Game::new(oracle, &node.book, &self.memo, &within, visits)?;
         let promised = oracle.total(&within);
         let found = game.play(contract, &live, self.now);
         assert!(
@@ -287,13 +289,15 @@ fn draw(node: PartyId, judged: u64, now: ChainTime) -> u64 {
     for word in [node.0 as u64, judged, now.0] {
         hasher.update(&word.to_be_bytes());
     }
-    let (first, _) =
-        hasher.finalize().as_bytes().split_first_chunk().map_or(([0; 8], ()), |(f, _)| (*f, ()));
-    u64::from_be_bytes(first) % 1_000
+    let first = hasher.finalize().as_bytes().first_chunk().map_or(0, |f| u64::from_be_bytes(*f));
+    first % 1_000
 }
 
-/// Positions that one search looks at.
+/// Positions that one search looks at, where few are made.
 const VISITS_MAX: u32 = 64;
+
+/// The same where every prefix is searched: nobody is in a hurry then.
+const VISITS_EVERY_MAX: u32 = 1_500;
 
 /// Ledger channels of one node up to which its game is played.
 const LEDGERS_MAX: usize = 4;

@@ -23,6 +23,8 @@ pub const BOB: PartyId = PartyId(1);
 pub const MALLORY: PartyId = PartyId(2);
 
 pub const APP: Address = Address::repeat_byte(0xca);
+/// The application that judges virtual channels.
+pub const PAYMENT_APP: Address = Address::repeat_byte(0xfa);
 const TOKEN: Address = Address::repeat_byte(0x70);
 pub const START: u64 = 1_700_000_000;
 const BLOCK_TIME_S: u64 = 12;
@@ -336,7 +338,8 @@ impl Story {
 
     fn about(invariants: Vec<Box<dyn Invariant + Send>>) -> Story {
         assert!(!invariants.is_empty(), "no invariant has this name");
-        let mut chain = ChainSim::new(ChainTime(START), Adjudicator::new(APP));
+        let model = Adjudicator::new(APP).with_payment_app(PAYMENT_APP);
+        let mut chain = ChainSim::new(ChainTime(START), model);
         for who in [ALICE, BOB, MALLORY] {
             chain.fund(Address::ZERO, address(who), ether(100));
             chain.fund(TOKEN, address(who), ether(100));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use fairway_core::chain_types::B256;
 use fairway_core::event::{Event, MessageKey, Origin, UpdateId};
-use fairway_core::nitro::{Signature, SignedState};
+use fairway_core::nitro::{Signature, SignedState, voucher};
 use fairway_core::types::{Amount, ChannelId, TurnNum};
 use fairway_core::wire::Wire;
 
@@ -127,12 +127,11 @@ impl HostileBytesChangeNothing {
                 heard.acks.contains(&(*channel, said))
             }
             Event::VoucherReceived { voucher } => {
-                // Whoever handed it over: the payer signed it.
-                let payer = views.virtual_channel(node, voucher.channel);
-                let payer = payer.and_then(|v| v.terms.participants.first().copied());
-                let hash = fairway_core::nitro::voucher::hash(voucher.channel, voucher.amount);
-                heard.vouchers.contains(&voucher.sig)
-                    && self.memo.signer(hash, &voucher.sig) == payer
+                let channel = views.virtual_channel(node, voucher.channel);
+                let payer = channel.and_then(|c| c.terms.participants.first().copied());
+                let hash = voucher::hash(voucher.channel, voucher.amount);
+                let signer = self.memo.signer(hash, &voucher.sig);
+                heard.vouchers.contains(&voucher.sig) && signer.is_some() && signer == payer
             }
             Event::LedgerNamed { ledger, .. } => heard.named.contains(ledger),
             Event::ChannelWitnessed { channel } => heard.resumed.contains(channel),
@@ -288,5 +287,25 @@ mod tests {
         let violation = story.logs(ALICE, vec![event]).unwrap_err();
         assert_fires(&violation, "hostile-bytes-change-nothing", ALICE);
         assert_eq!(violation.loss, Some((ALICE, ether(6))));
+    }
+
+    #[test]
+    fn a_voucher_counts_only_when_its_payer_signed_it() {
+        use super::super::fixture_virtual::*;
+        use fairway_core::nitro::Voucher;
+        let terms = direct_terms();
+        for (by, is_forged) in [(ALICE, false), (MALLORY, true)] {
+            let mut story = Story::of("hostile-bytes-change-nothing");
+            story.logs(BOB, opened_heard(&terms)).unwrap();
+            let voucher = Voucher::sign(virtual_id(&terms), ether(1), &key(by));
+            story.hears(BOB, by, &Wire::Voucher(voucher)).unwrap();
+            let told = story.logs(BOB, vec![Event::VoucherReceived { voucher }]);
+            assert_eq!(told.is_err(), is_forged);
+        }
+    }
+
+    /// Bob takes part, by his own user's wish: nothing that he would have to have heard.
+    fn opened_heard(terms: &fairway_core::event::VirtualTerms) -> Vec<Event> {
+        vec![super::super::fixture_virtual::takes_part(terms, None)]
     }
 }

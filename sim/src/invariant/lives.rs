@@ -48,6 +48,8 @@ fn a_life_from_opening_to_payout_breaks_nothing() {
         let closing = approves(ObjectiveKind::DirectDefund);
         let events = [signs(&update, node), receives(&update, peer), closing];
         story.logs(node, events.to_vec()).unwrap();
+    }
+    for (node, peer) in [(ALICE, BOB), (BOB, ALICE)] {
         story.logs(node, vec![signs(&last, node), receives(&last, peer)]).unwrap();
         story.says(node, peer, &last).unwrap();
         let memory = story.state(node);

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fairway_core::nitro::adjudicator::{Adjudicator, App};
 use fairway_core::nitro::{AllocationType, SignedState, State};
 use fairway_core::types::{Amount, ChannelId, TurnNum};
 
@@ -67,11 +68,25 @@ pub(super) struct Oracle<'a> {
     book: &'a Book,
     loose: &'a Loose,
     decided: &'a Decided,
+    /// Applications with code; `None` before a block has shown the contract.
+    contract: Option<&'a Adjudicator>,
 }
 
 impl<'a> Oracle<'a> {
-    pub fn new(book: &'a Book, loose: &'a Loose, decided: &'a Decided) -> Oracle<'a> {
-        Oracle { book, loose, decided }
+    pub fn new(
+        book: &'a Book,
+        loose: &'a Loose,
+        decided: &'a Decided,
+        contract: Option<&'a Adjudicator>,
+    ) -> Oracle<'a> {
+        Oracle { book, loose, decided, contract }
+    }
+
+    /// Whether the contract can be made to say what a virtual channel pays: everybody agreed, or its application has code.
+    fn is_judged(&self, v: &Virtual) -> bool {
+        let app = v.states.first().map(|s| s.state().fixed.app_definition);
+        let known = self.contract.zip(app);
+        v.agreed().is_some() || known.is_none_or(|(c, app)| c.app(app) == Some(App::VirtualPayment))
     }
 
     /// States of a ledger channel, newer than the supported one, that carry the node's signature.
@@ -163,6 +178,14 @@ impl<'a> Oracle<'a> {
         }
     }
 
+    /// What the guarantee for `target` is worth in this state; nothing where anybody can have it paid out, or nobody divided.
+    fn worth(&self, way: &Way<'_>, target: ChannelId, v: &Virtual, paid: Amount) -> Amount {
+        match way.guarantees.get(&target) {
+            Some(g) if !way.is_exposed && self.is_judged(v) => v.share(g, way.ledger.me, paid),
+            Some(_) | None => Amount::ZERO,
+        }
+    }
+
     /// One virtual channel over all ledger channels that have to do with it.
     fn judge(
         &self,
@@ -205,7 +228,7 @@ impl<'a> Oracle<'a> {
             for paid in &outcomes {
                 let (mut gained, mut given) = (v.gained, v.given);
                 for way in &choice {
-                    gained = gained.saturating_add(way.share(target, v, *paid));
+                    gained = gained.saturating_add(self.worth(way, target, v, *paid));
                     let [more, less] = way.moved.get(&target).copied().unwrap_or_default();
                     (gained, given) = (gained.saturating_add(more), given.saturating_add(less));
                 }
@@ -235,9 +258,9 @@ impl<'a> Oracle<'a> {
             let mut sum = choice.iter().fold(Amount::ZERO, |sum, w| sum.saturating_add(w.mine));
             for (target, v) in &self.book.virtuals {
                 let worth = |paid: &Amount| {
-                    choice
-                        .iter()
-                        .fold(Amount::ZERO, |sum, w| sum.saturating_add(w.share(*target, v, *paid)))
+                    choice.iter().fold(Amount::ZERO, |sum, w| {
+                        sum.saturating_add(self.worth(w, *target, v, *paid))
+                    })
                 };
                 let worst = self.outcomes(*target, v).iter().map(worth).min();
                 sum = sum.saturating_add(worst.unwrap_or(Amount::ZERO));
@@ -245,16 +268,6 @@ impl<'a> Oracle<'a> {
             sum
         };
         all.iter().map(of).min().unwrap_or(Amount::ZERO)
-    }
-}
-
-impl Way<'_> {
-    /// What the guarantee for `target` is worth here.
-    fn share(&self, target: ChannelId, v: &Virtual, paid: Amount) -> Amount {
-        match self.guarantees.get(&target) {
-            Some(g) if !self.is_exposed => v.share(g, self.ledger.me, paid),
-            Some(_) | None => Amount::ZERO,
-        }
     }
 }
 

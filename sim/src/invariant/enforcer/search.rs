@@ -59,6 +59,8 @@ pub(super) struct Game {
     pieces: Vec<Piece>,
     crypto: Known,
     seen: BTreeMap<(B256, u32), Amount>,
+    /// Every position that was ever looked at.
+    positions: BTreeSet<B256>,
     visits: u32,
     visits_max: u32,
 }
@@ -119,8 +121,8 @@ impl Game {
             pieces.extend(ledger_piece(oracle, book.me, *id, ledger));
         }
         let any = pieces.iter().any(|p| p.is_ledger);
-        let (seen, crypto) = (BTreeMap::new(), Known(memo.clone()));
-        any.then_some(Game { me: book.me, pieces, crypto, seen, visits: 0, visits_max })
+        let (seen, positions, crypto) = (BTreeMap::new(), BTreeSet::new(), Known(memo.clone()));
+        any.then_some(Game { me: book.me, pieces, crypto, seen, positions, visits: 0, visits_max })
     }
 
     /// Plays from the contract as it is at `now`, with one move of the adversary more each time until moves run out or change nothing.
@@ -139,7 +141,7 @@ impl Game {
         };
         let mut found = Found { payout: self.worst(&start, 0), reach: Reach::Bounded(0) };
         for moves in 1..=MOVES_MAX {
-            let before = self.seen.len();
+            let before = self.positions.len();
             let payout = self.worst(&start, moves);
             if self.visits >= self.visits_max {
                 // What was found is a way to play all the same.
@@ -147,7 +149,7 @@ impl Game {
                 return found;
             }
             found = Found { payout: found.payout.min(payout), reach: Reach::Bounded(moves) };
-            if self.seen.len() == before {
+            if self.positions.len() == before {
                 found.reach = Reach::Exhaustive;
                 return found;
             }
@@ -161,6 +163,7 @@ impl Game {
             return *known;
         }
         self.visits += 1;
+        self.positions.insert(key.0);
         let mut worst = self.pass(at, moves);
         if moves > 0 && self.visits < self.visits_max {
             for call in self.moves(at).into_iter().filter(|call| at.may_take(call)) {
@@ -455,4 +458,4 @@ fn redemption(id: ChannelId, postfund: &State, amount: Amount) -> Option<State> 
 }
 
 /// Moves of the adversary that are looked at, at most.
-const MOVES_MAX: u32 = 6;
+const MOVES_MAX: u32 = 12;
