@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fairway_core::chain_types::B256;
+use fairway_core::event::ObjectiveKind;
 use fairway_core::nitro::Log;
 use fairway_core::types::{Address, Amount, ChainTime, ChannelId, TurnNum};
 
 use super::run::{Run, candidate};
 use super::shares::{Brief, Shares};
-use super::view::Views;
+use super::view::{Progress, Views};
 use super::virtual_view::payee_part;
 use super::{Invariant, Violation};
 use crate::observe::{Observed, PartyId};
@@ -178,7 +179,9 @@ impl ChallengeAnswered {
             let redeems = view.is_payee()
                 && !view.durable_paid.is_zero()
                 && turn < TurnNum::REDEMPTION
-                && view.unanimous(TurnNum::POSTFUND).is_some();
+                && view.unanimous(TurnNum::POSTFUND).is_some()
+                // Once the guarantee was given back nothing depends on the virtual channel any more.
+                && view.objective(ObjectiveKind::VirtualDefund) != Some(Progress::Completed);
             let amounts = [Amount::ZERO, view.durable_paid];
             let shares = Shares { amounts, ..Shares::default() };
             let (turn, hash) = (TurnNum::REDEMPTION, B256::ZERO);

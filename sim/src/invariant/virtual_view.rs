@@ -83,8 +83,14 @@ impl VirtualView {
 
     /// Whether the node has signed a state of this turn.
     pub fn signed(&self, turn: TurnNum) -> bool {
+        self.signed_paid(turn).is_some()
+    }
+
+    /// What the payee gets by the state of this turn that the node has signed.
+    pub fn signed_paid(&self, turn: TurnNum) -> Option<Amount> {
         let bit = u32::try_from(self.me).ok().and_then(|me| 1u32.checked_shl(me)).unwrap_or(0);
-        self.states.iter().any(|((t, _), (_, mask))| *t == turn && mask & bit != 0)
+        let mut states = self.states.iter();
+        states.find(|((t, _), (_, mask))| *t == turn && mask & bit != 0).map(|(_, (paid, _))| *paid)
     }
 
     /// What the payee gets, where that cannot change any more: everybody signed the final state, or the contract has decided.

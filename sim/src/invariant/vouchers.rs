@@ -47,24 +47,26 @@ impl VouchersOnlyGrow {
         if channel.unanimous(TurnNum::POSTFUND).is_none() {
             return wrong("not everybody has signed the postfund");
         }
-        match may(channel) {
+        match may(channel, voucher.amount) {
             Ok(()) => Ok(()),
             Err(why) => wrong(why),
         }
     }
 }
 
-type May = fn(&VirtualView) -> Result<(), &'static str>;
+type May = fn(&VirtualView, Amount) -> Result<(), &'static str>;
 
-fn may_sign(channel: &VirtualView) -> Result<(), &'static str> {
+fn may_sign(channel: &VirtualView, _total: Amount) -> Result<(), &'static str> {
     if channel.is_payer() { Ok(()) } else { Err("it is not the payer") }
 }
 
-/// A payee who has signed the final state has agreed to what it says.
-fn may_take(channel: &VirtualView) -> Result<(), &'static str> {
-    match (channel.is_payee(), channel.signed(TurnNum::VIRTUAL_FINAL)) {
+/// A payee who has signed the final state has agreed to what it says. What that covers it may still take: if the state never becomes
+/// unanimous, the largest voucher that it holds is what it redeems.
+fn may_take(channel: &VirtualView, total: Amount) -> Result<(), &'static str> {
+    let ended = channel.signed_paid(TurnNum::VIRTUAL_FINAL);
+    match (channel.is_payee(), ended.is_some_and(|paid| paid < total)) {
         (false, _) => Err("it is not the payee"),
-        (true, true) => Err("it has signed the final state"),
+        (true, true) => Err("it has signed a final state that pays less"),
         (true, false) => Ok(()),
     }
 }
