@@ -7,6 +7,7 @@
 //! ```text
 //! book    the durable log: states, vouchers, what guarantees cost and brought
 //! promise the fast oracle, at every prefix: dominance channel by channel
+//! pieces  what both sides can put before the contract
 //! search  the game on the contract's model, at some prefixes: the oracle may never promise more than it finds
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! it has found out what it forgot, it is exposed.
 
 mod book;
+mod pieces;
 mod promise;
 mod search;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fairway_core::effect::Notice;
 use fairway_core::event::Event;
 use fairway_core::nitro::Voucher;
-use fairway_core::types::TurnNum;
+use fairway_core::types::{Amount, TurnNum};
 
 use super::run::Run;
 use super::view::Views;
