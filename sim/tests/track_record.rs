@@ -28,7 +28,8 @@ fn bare(cell: &str) -> String {
 }
 
 fn rows() -> Vec<Row> {
-    let lines = PAGE.lines().filter(|l| l.contains("`fairway-sim run negative/"));
+    let lines =
+        PAGE.lines().filter(|l| l.starts_with("| ") && l.contains("`fairway-sim run negative/"));
     let row = |line| {
         let cells: Vec<&str> = cells(line);
         let [.., mutant_or_what, invariant, seeds, command] = cells.as_slice() else {
