@@ -69,12 +69,6 @@ fn in_words(notice: &Notice) -> Option<String> {
                 ObjectiveKind::VirtualDefund => {
                     format!("virtual channel {channel} is closed, its guarantees are given back")
                 }
-                ObjectiveKind::VirtualFund => {
-                    format!("virtual channel {channel} is guaranteed and open")
-                }
-                ObjectiveKind::VirtualDefund => {
-                    format!("virtual channel {channel} is closed in agreement")
-                }
             }
         }
         Notice::Rejected(id, RejectReason::Disputed) => {
