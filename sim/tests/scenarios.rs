@@ -18,13 +18,14 @@ fn toy() -> How {
 }
 
 /// Goal: the node holds in every story.
-/// Method: three seeds of each, toy signatures; campaigns look at more.
+/// Method: three seeds of each, one of the heavy ones, toy signatures; campaigns look at more.
 #[test]
-fn every_smoke_and_attack_story_passes() {
-    for scenario in load("smoke").iter().chain(&load("attack")) {
+fn every_smoke_attack_and_nightly_story_passes() {
+    for scenario in load("smoke").iter().chain(&load("attack")).chain(&load("nightly")) {
         assert_eq!(*scenario.expect(), Expect::Pass, "{}", scenario.name());
         let how = toy();
-        for seed in 0..3 {
+        let seeds = if scenario.name().starts_with("nightly/") { 1 } else { 3 };
+        for seed in 0..seeds {
             let report = how.run(scenario, seed, false).report;
             assert!(
                 report.verdict.is_pass(),

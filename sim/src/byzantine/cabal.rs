@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 
 use fairway_core::effect::Effect;
 use fairway_core::nitro::sign::challenge_hash;
-use fairway_core::nitro::{Call, Claim, Recover, SecretKey, Signature, SignedState, State};
+use fairway_core::nitro::{
+    Call, Claim, Outcome, Recover, SecretKey, Signature, SignedState, State, Voucher,
+};
 use fairway_core::types::{Address, ChannelId, TurnNum};
 use fairway_core::wire::{StateClaim, Wire};
 
-use super::Seen;
+use super::{Record, Seen};
 
 /// What the coalition knows together.
 #[derive(Clone, Default)]
@@ -20,6 +22,10 @@ pub struct Cabal {
     pub keys: BTreeMap<Address, SecretKey>,
     /// Every state with every signature that a member saw or made, merged by hash. Several per turn if somebody equivocated.
     pub states: BTreeMap<(ChannelId, TurnNum), Vec<SignedState>>,
+    /// The largest voucher of each virtual channel that a member saw or made.
+    pub vouchers: BTreeMap<ChannelId, Voucher>,
+    /// What stands on chain.
+    pub record: Record,
 }
 
 impl std::fmt::Debug for Cabal {
@@ -34,7 +40,7 @@ impl Cabal {
     /// A coalition with these keys that has seen nothing yet.
     pub fn new(keys: impl IntoIterator<Item = SecretKey>) -> Cabal {
         let keys = keys.into_iter().map(|k| (k.address(), k)).collect();
-        Cabal { keys, states: BTreeMap::new() }
+        Cabal { keys, ..Cabal::default() }
     }
 
     /// Whether `who` belongs to the coalition.
@@ -60,6 +66,8 @@ impl Cabal {
             Seen::Wish(effect) => self.learn_effect(effect, crypto),
             Seen::Block(block) => {
                 block.claims().for_each(|claim| self.learn_claim(claim, crypto));
+                let Cabal { states, record, .. } = self;
+                record.learn(block, |channel| agreed(states, channel));
             }
             Seen::Timer => {}
         }
@@ -74,6 +82,34 @@ impl Cabal {
                     self.learn(&signed);
                 }
             }
+        }
+        match wire {
+            Wire::Voucher(voucher) | Wire::VirtualResume { voucher: Some(voucher), .. } => {
+                self.learn_voucher(voucher, crypto);
+            }
+            Wire::State(_)
+            | Wire::UpdateRequest { .. }
+            | Wire::CloseRequest { .. }
+            | Wire::Ack { .. }
+            | Wire::Rejected { .. }
+            | Wire::ResumeRequest { .. }
+            | Wire::Resume { .. }
+            | Wire::VirtualState { .. }
+            | Wire::Proposal { .. }
+            | Wire::FinalRequest { .. }
+            | Wire::VirtualResume { voucher: None, .. } => {}
+        }
+    }
+
+    /// A voucher counts when the payer of a channel that was seen signed it.
+    fn learn_voucher(&mut self, voucher: &Voucher, crypto: &mut dyn Recover) {
+        let all = (voucher.channel, TurnNum::PREFUND)..=(voucher.channel, TurnNum::MAX);
+        let state = self.states.range(all).flat_map(|(_, states)| states).next();
+        let payer = state.and_then(|s| s.state().fixed.participants.first().copied());
+        let larger =
+            self.vouchers.get(&voucher.channel).is_none_or(|known| known.amount < voucher.amount);
+        if larger && payer.is_some() && voucher.signer(crypto) == payer {
+            self.vouchers.insert(voucher.channel, *voucher);
         }
     }
 
@@ -153,6 +189,17 @@ impl Cabal {
             signers.into_iter().any(|who| !self.is_member(*who))
         })
     }
+}
+
+/// The outcome of the final state that everybody signed.
+fn agreed(
+    states: &BTreeMap<(ChannelId, TurnNum), Vec<SignedState>>,
+    channel: ChannelId,
+) -> Option<Outcome> {
+    let all = (channel, TurnNum::PREFUND)..=(channel, TurnNum::MAX);
+    let finals = states.range(all).flat_map(|(_, states)| states);
+    let signed = finals.rev().find(|s| s.is_unanimous() && s.state().is_final);
+    signed.map(|s| s.state().outcome.clone())
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use fairway_core::effect::Effect;
 use fairway_core::nitro::outcome::Outcome;
-use fairway_core::nitro::{Signature, SignedState};
-use fairway_core::types::{Address, Amount, Destination};
+use fairway_core::nitro::{AllocationType, Call, Claim, Signature, SignedState, State};
+use fairway_core::types::{Address, Amount, ChannelId, Destination, TurnNum};
 use fairway_core::wire::{StateClaim, Wire};
 
 use super::{Cabal, Choice};
@@ -31,6 +31,49 @@ pub(super) fn sent_state(effect: &Effect) -> Option<(Address, StateClaim)> {
         | Wire::ResumeRequest { .. }
         | Wire::Resume { .. } => None,
     }
+}
+
+/// The message that an effect sends, and to whom.
+pub(super) fn sent(effect: &Effect) -> Option<(Address, Wire)> {
+    let Effect::Send { peer, bytes } = effect else { return None };
+    Some((*peer, Wire::decode(bytes).ok()?))
+}
+
+/// `wire` as a message to `peer`.
+pub(super) fn send_wire(peer: Address, wire: &Wire) -> Effect {
+    Effect::Send { peer, bytes: wire.encode() }
+}
+
+/// Whether a state is one of a virtual channel: two parts of type guarantee, both for people.
+pub(super) fn is_virtual(state: &State) -> bool {
+    let [exit] = state.outcome.as_slice() else { return false };
+    let part = |a: &fairway_core::nitro::Allocation| {
+        a.allocation_type == AllocationType::GUARANTEE && a.destination.is_external()
+    };
+    exit.allocations.len() == 2 && exit.allocations.iter().all(part)
+}
+
+/// Whether a state is one of a direct channel that guarantees a virtual one.
+pub(super) fn guarantees_something(state: &State) -> bool {
+    let entries = state.outcome.iter().flat_map(|exit| &exit.allocations);
+    entries.into_iter().any(|a| !a.destination.is_external())
+}
+
+/// The virtual channels whose postfund everybody signed and in which `me` takes part: id and postfund.
+pub(super) fn open_virtuals(cabal: &Cabal, me: Address) -> Vec<(ChannelId, SignedState)> {
+    let postfund = |channel: ChannelId| {
+        cabal.supported(channel).find(|s| s.turn() == TurnNum::POSTFUND).cloned()
+    };
+    let mine = |s: &SignedState| is_virtual(s.state()) && s.state().fixed.index_of(me).is_some();
+    let found = cabal.channels().filter_map(|c| Some((c, postfund(c)?)));
+    found.filter(|(_, s)| mine(s)).collect()
+}
+
+/// A challenge with a state that needs no proof.
+pub(super) fn challenge(signed: &SignedState, me: Address, cabal: &Cabal) -> Option<Call> {
+    let challenger_sig = cabal.sign_challenge(me, signed.state())?;
+    let candidate = Claim::from(signed);
+    Some(Call::Challenge { proof: Vec::new(), candidate, challenger_sig })
 }
 
 /// One state as a message to `peer`.

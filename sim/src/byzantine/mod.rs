@@ -5,20 +5,37 @@
 //! coalition's keys and every signature that any of its members ever saw, and nothing else.
 //!
 //! Every strategy lets real progress happen before its deed, because a peer that misbehaves from the first byte risks nothing of
-//! anybody's. Catalogue: protocol.md F29 to F34.
+//! anybody's. Catalogue: F29 to F38 of the fault model.
 
 mod altered_final;
+mod bad_vouchers;
 mod cabal;
+mod collude;
 mod equivocate;
+mod flood_of_virtuals;
 mod forge;
+mod forged_evidence;
+mod forged_guarantees;
 mod forged_signatures;
 mod garbage;
+mod late_redeem;
+mod low_final;
+mod meddler;
+mod mixed;
+mod oversized;
+mod poisoned_redemption;
 mod ransom;
+mod record;
+mod rejections;
 mod short_change;
 mod stale_challenge;
 #[cfg(test)]
 mod testkit;
+mod virtual_challenge;
+#[cfg(test)]
+mod virtual_testkit;
 mod withhold;
+mod withhold_virtual;
 
 use fairway_core::chain_types::Block;
 use fairway_core::effect::Effect;
@@ -27,14 +44,29 @@ use fairway_core::types::{Address, Timestamp};
 use fairway_core::wire::Wire;
 
 pub use altered_final::AlteredFinal;
+pub use bad_vouchers::BadVouchers;
 pub use cabal::Cabal;
+pub use collude::Collude;
 pub use equivocate::Equivocate;
+pub use flood_of_virtuals::FloodOfVirtuals;
+pub use forged_evidence::ForgedEvidence;
+pub use forged_guarantees::ForgedGuarantees;
 pub use forged_signatures::ForgedSignatures;
 pub use garbage::Garbage;
+pub use late_redeem::LateRedeem;
+pub use low_final::LowFinal;
+pub use meddler::Meddler;
+pub use mixed::Mixed;
+pub use oversized::Oversized;
+pub use poisoned_redemption::PoisonedRedemption;
 pub use ransom::Ransom;
+pub use record::{OnRecord, Record};
+pub use rejections::Rejections;
 pub use short_change::ShortChange;
 pub use stale_challenge::StaleChallenge;
+pub use virtual_challenge::VirtualChallenge;
 pub use withhold::Withhold;
+pub use withhold_virtual::{Kind as Withheld, WithholdVirtual};
 
 /// Draws a number below `n` at a named site; the tape answers. `n` is at least 1.
 pub type Choice<'a> = dyn FnMut(&'static str, u64) -> u64 + 'a;
@@ -140,6 +172,23 @@ pub const STRATEGIES: &[(&str, Make)] = &[
     (equivocate::NAME, || Box::new(Equivocate::default())),
     (ransom::NAME, || Box::new(Ransom::default())),
     (short_change::NAME, || Box::new(ShortChange::default())),
+    (virtual_challenge::NAME, || Box::new(VirtualChallenge::default())),
+    (low_final::NAME, || Box::new(LowFinal::default())),
+    (bad_vouchers::NAME, || Box::new(BadVouchers::default())),
+    (withhold_virtual::POSTFUND, || Box::new(WithholdVirtual::new(Withheld::Postfund))),
+    (withhold_virtual::FINAL, || Box::new(WithholdVirtual::new(Withheld::Final))),
+    (withhold_virtual::GUARANTEE, || Box::new(WithholdVirtual::new(Withheld::Guarantee))),
+    (withhold_virtual::REMOVAL, || Box::new(WithholdVirtual::new(Withheld::Removal))),
+    (forged_guarantees::NAME, || Box::new(ForgedGuarantees::default())),
+    (forged_evidence::NAME, || Box::new(ForgedEvidence::default())),
+    (flood_of_virtuals::NAME, || Box::new(FloodOfVirtuals::default())),
+    (oversized::NAME, || Box::new(Oversized::default())),
+    (rejections::NAME, || Box::new(Rejections::default())),
+    (meddler::NAME, || Box::new(Meddler::default())),
+    (collude::NAME, || Box::new(Collude::default())),
+    (late_redeem::NAME, || Box::new(LateRedeem::default())),
+    (poisoned_redemption::NAME, || Box::new(PoisonedRedemption::default())),
+    (mixed::NAME, || Box::new(Mixed::default())),
 ];
 
 /// The strategy of that name, at its beginning.

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_core::effect::Effect;
-use fairway_core::nitro::{Call, Claim, Log, SignedState};
+use fairway_core::nitro::{Call, Log, SignedState};
 use fairway_core::types::{Address, ChannelId, Timestamp};
 
-use super::forge::{newest_with_peer, one_in, share};
+use super::forge::{challenge, newest_with_peer, one_in, share};
 use super::{Acts, Cabal, Choice, Seen, Strategy};
 
 pub(super) const NAME: &str = "stale_challenge";
@@ -96,12 +96,6 @@ fn richest<'a>(cabal: &'a Cabal, me: Address, newest: &SignedState) -> Option<&'
     old.rev().max_by_key(|s| share(&s.state().outcome, me))
 }
 
-fn challenge(signed: &SignedState, me: Address, cabal: &Cabal) -> Option<Call> {
-    let challenger_sig = cabal.sign_challenge(me, signed.state())?;
-    let candidate = Claim::from(signed);
-    Some(Call::Challenge { proof: Vec::new(), candidate, challenger_sig })
-}
-
 /// Channels in which a challenge was answered in this block.
 fn answered_in(seen: &Seen<'_>) -> BTreeSet<ChannelId> {
     let Seen::Block(block) = seen else { return BTreeSet::new() };
@@ -120,6 +114,7 @@ fn answered_in(seen: &Seen<'_>) -> BTreeSet<ChannelId> {
 mod tests {
     use super::super::testkit::*;
     use super::*;
+    use fairway_core::nitro::Claim;
     use fairway_core::nitro::Crypto;
     use fairway_core::nitro::Recover;
     use fairway_core::nitro::sign::challenge_hash;

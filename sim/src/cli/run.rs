@@ -19,7 +19,7 @@ use crate::scenario::{Availability, Engine, Expect, Scenario, available};
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct RunArgs {
-    /// A scenario, a group (`smoke`, `attack`, `negative`, `scenarios` for all but negative), a file or a folder.
+    /// A scenario, a group (`smoke`, `attack`, `nightly`, `negative`, `scenarios` for all but negative), a file or a folder.
     #[arg(default_value = "smoke")]
     pub what: String,
     /// How many seeds of each scenario, or a range `A..B`.

@@ -29,6 +29,11 @@ pub const GOAL_NAMES: &[&str] = &[
     "voucher-received",
     "voucher-redeemed",
     "guarantee-reclaimed",
+    "virtual-challenged",
+    "redemption-on-record",
+    "adversary-sent",
+    "adversary-withheld",
+    "adversary-called",
 ];
 
 /// The candidate that was probably meant: the closest, when it is close.

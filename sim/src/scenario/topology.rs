@@ -98,6 +98,40 @@ pub enum Strategy {
     Ransom,
     /// Pays less in a virtual channel than it promised, or shows vouchers that are not the payer's.
     ShortChange,
+    /// Challenges a virtual channel with its prefund or postfund while vouchers exist.
+    StaleVirtualChallenge,
+    /// As payer, proposes a final state that pays less than its vouchers.
+    LowFinal,
+    /// As payer, sends vouchers that are worth nothing beside the honest ones.
+    BadVouchers,
+    /// Keeps its signature under the postfund from all or some.
+    WithholdPostfund,
+    /// Keeps its signature under the final state of a virtual channel from all or some.
+    WithholdVirtualFinal,
+    /// Keeps back signatures under ledger states that add a guarantee.
+    WithholdGuarantee,
+    /// Keeps back signatures under ledger states that give a guarantee back.
+    WithholdRemoval,
+    /// Proposes guarantees that nobody asked for.
+    ForgedGuarantees,
+    /// Shows states of virtual channels with forged signatures, as states and as evidence.
+    ForgedEvidence,
+    /// Asks for virtual channels without end.
+    FloodOfVirtuals,
+    /// Sends well-formed messages that are too large.
+    Oversized,
+    /// Rejects, acknowledges and answers what is not its own.
+    Rejections,
+    /// Does on chain what the contract lets a stranger do, to every channel at every block.
+    Meddler,
+    /// Is one of a coalition against a third party.
+    Collude,
+    /// As payee, redeems in the last blocks before a challenge ends.
+    LateRedeem,
+    /// As payee, redeems with entries that anybody pays out: nobody can reclaim any more.
+    PoisonedRedemption,
+    /// Follows one of the other strategies, drawn.
+    Mixed,
 }
 
 impl Strategy {
@@ -112,6 +146,23 @@ impl Strategy {
             Strategy::Equivocate => "equivocate",
             Strategy::Ransom => "ransom",
             Strategy::ShortChange => "short_change",
+            Strategy::StaleVirtualChallenge => "stale_virtual_challenge",
+            Strategy::LowFinal => "low_final",
+            Strategy::BadVouchers => "bad_vouchers",
+            Strategy::WithholdPostfund => "withhold_postfund",
+            Strategy::WithholdVirtualFinal => "withhold_virtual_final",
+            Strategy::WithholdGuarantee => "withhold_guarantee",
+            Strategy::WithholdRemoval => "withhold_removal",
+            Strategy::ForgedGuarantees => "forged_guarantees",
+            Strategy::ForgedEvidence => "forged_evidence",
+            Strategy::FloodOfVirtuals => "flood_of_virtuals",
+            Strategy::Oversized => "oversized",
+            Strategy::Rejections => "rejections",
+            Strategy::Meddler => "meddler",
+            Strategy::Collude => "collude",
+            Strategy::LateRedeem => "late_redeem",
+            Strategy::PoisonedRedemption => "poisoned_redemption",
+            Strategy::Mixed => "mixed",
         }
     }
 
@@ -124,6 +175,27 @@ impl Strategy {
             Strategy::ForgedSignatures => "sends states with forged signatures",
             Strategy::StaleChallenge => "challenges on chain with an old state",
             Strategy::Equivocate => "signs two different states for one turn",
+            Strategy::StaleVirtualChallenge => {
+                "challenges a virtual channel with a state in which nothing was paid"
+            }
+            Strategy::LowFinal => "proposes a final state below its vouchers",
+            Strategy::BadVouchers => "sends vouchers that are worth nothing beside the honest ones",
+            Strategy::WithholdPostfund => "keeps its signature under the postfund back",
+            Strategy::WithholdVirtualFinal => {
+                "keeps its signature under the final state of a virtual channel back"
+            }
+            Strategy::WithholdGuarantee => "keeps signatures under guarantees back",
+            Strategy::WithholdRemoval => "does not give guarantees back",
+            Strategy::ForgedGuarantees => "proposes guarantees that nobody asked for",
+            Strategy::ForgedEvidence => "shows states of virtual channels with forged signatures",
+            Strategy::FloodOfVirtuals => "asks for virtual channels without end",
+            Strategy::Oversized => "sends messages that are too large",
+            Strategy::Rejections => "rejects, acknowledges and answers what is not its own",
+            Strategy::Meddler => "does on chain whatever a stranger can do",
+            Strategy::Collude => "conspires with the other adversaries",
+            Strategy::LateRedeem => "redeems in the last blocks before a challenge ends",
+            Strategy::PoisonedRedemption => "redeems so that nobody can reclaim any more",
+            Strategy::Mixed => "follows a strategy that is drawn",
             Strategy::Ransom => {
                 "keeps a countersignature back and locks the channel on chain with it"
             }

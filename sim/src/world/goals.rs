@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fairway_core::effect::Effect;
 use fairway_core::event::{Event, ObjectiveKind, WantedTx};
-use fairway_core::nitro::{Call, Log};
-use fairway_core::types::{Amount, BlockNum, ChannelId};
+use fairway_core::nitro::{AllocationType, Call, Log, State};
+use fairway_core::types::{Amount, BlockNum, ChannelId, TurnNum};
 
 use super::World;
 use super::chain::Fate;
+use crate::byzantine::{Acts, Seen};
 use crate::observe::{Observed, PartyId};
 
 /// Which goals a run has reached so far. Only those that its plan names are looked for.
@@ -115,7 +117,15 @@ impl Goals {
 
     fn log(&mut self, node: PartyId, log: &Log) {
         match log {
-            Log::ChallengeRegistered { .. } => self.reach("challenge-registered"),
+            Log::ChallengeRegistered { candidate, .. } => {
+                self.reach("challenge-registered");
+                if is_virtual(&candidate.state) {
+                    self.reach("virtual-challenged");
+                    if candidate.state.turn == TurnNum::REDEMPTION {
+                        self.reach("redemption-on-record");
+                    }
+                }
+            }
             Log::ChallengeCleared { .. } => self.reach("challenge-answered"),
             Log::Deposited { channel, held, .. } => {
                 if !self.deposits_seen.insert((node.0, *channel, *held)) {
@@ -129,6 +139,27 @@ impl Goals {
         }
     }
 
+    /// An adversary did what its inner node did not wish, or not what it wished.
+    pub(super) fn adversary(&mut self, seen: &Seen<'_>, acts: &Acts) {
+        let wish = match seen {
+            Seen::Wish(effect) => Some(*effect),
+            Seen::Message { .. } | Seen::Block(_) | Seen::Timer => None,
+        };
+        if wish.is_some_and(|wish| !acts.release.contains(wish)) {
+            self.reach("adversary-withheld");
+        }
+        for effect in acts.release.iter().filter(|effect| Some(*effect) != wish) {
+            match effect {
+                Effect::Send { .. } => self.reach("adversary-sent"),
+                Effect::Submit { .. } => self.reach("adversary-called"),
+                Effect::Connect { .. }
+                | Effect::FetchBlocks { .. }
+                | Effect::Reply { .. }
+                | Effect::Notify(_) => {}
+            }
+        }
+    }
+
     /// A node asks for blocks.
     pub(super) fn fetch(&mut self, node: PartyId, from: BlockNum) {
         let last = self.fetched.insert(node.0, from);
@@ -136,6 +167,15 @@ impl Goals {
             self.reach("logs-rescanned");
         }
     }
+}
+
+/// Whether a state is one of a virtual channel, whatever its author made of the types of its entries.
+fn is_virtual(state: &State) -> bool {
+    let entries = state.outcome.iter().flat_map(|exit| &exit.allocations);
+    let is_part =
+        |a: &&fairway_core::nitro::Allocation| a.allocation_type == AllocationType::GUARANTEE;
+    !state.app_data.is_empty()
+        || entries.into_iter().filter(is_part).any(|a| a.destination.is_external())
 }
 
 impl World {

@@ -184,6 +184,7 @@ impl World {
         let mut choice = World::disk_choice(chance, &mut sites.disk, id, &name);
         let acts = crate::byzantine::act(&mut *strategy, now, me, seen, cabal, memo, &mut choice);
         drop(choice);
+        self.goals.adversary(seen, &acts);
         self.parties[id.0].strategy = Some(strategy);
         for effect in acts.release {
             self.let_out(id, effect);
@@ -230,9 +231,11 @@ impl World {
                 }
                 self.replied(request, &reply);
             }
-            Effect::Notify(notice) => {
+            // What an adversary's inner node tells its user is worth as much as what it writes to its log: nothing of it is observed.
+            Effect::Notify(notice) if self.parties[id.0].strategy.is_none() => {
                 self.observe(&Observed::Notified { node: id, notice: &notice })
             }
+            Effect::Notify(_) => {}
             Effect::Connect { .. } => {}
         }
     }
