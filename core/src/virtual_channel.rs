@@ -362,6 +362,10 @@ impl VirtualChannel {
         if signer != self.payer() {
             return Err(Refusal::Policy("the voucher is not signed by the payer".into()));
         }
+        // Nothing of it would ever be durable, and an acknowledgement means that it is.
+        if voucher.amount.is_zero() {
+            return Err(Refusal::Policy("a voucher of zero promises nothing".into()));
+        }
         if voucher.amount > self.amount {
             return Err(Refusal::ExceedsBalance { amount: voucher.amount, balance: self.amount });
         }

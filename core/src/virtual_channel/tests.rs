@@ -146,6 +146,7 @@ fn vouchers_only_grow_and_only_while_the_channel_is_open() {
     for (name, amount, signer, expected) in [
         ("the same again", 2, payer, Some(false)),
         ("an older one", 1, payer, Some(false)),
+        ("one of nothing", 0, payer, None),
         ("a larger one", 4, payer, Some(true)),
         ("everything", 10, payer, Some(true)),
         ("one more than everything", 11, payer, None),
