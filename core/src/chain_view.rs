@@ -30,6 +30,9 @@ pub struct ChainView {
     unconfirmed: BTreeSet<ChannelId>,
 }
 
+/// Readings of a channel's payouts that are kept at once.
+pub const READINGS_MAX: usize = 64;
+
 /// One channel's facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Watched {
@@ -136,19 +139,27 @@ impl OnChain {
     /// Taking one of several readings for the truth can mean to believe that we were paid when the peer was.
     pub fn outcomes_left(&self, finalized: &Outcome) -> Vec<Outcome> {
         let mut outcomes = alloc::vec![finalized.clone()];
+        let mut is_cut = false;
         for (before, after) in &self.payouts {
             let paid = before.saturating_sub(*after);
-            let mut next: Vec<Outcome> = Vec::new();
+            let (mut next, mut seen): (Vec<Outcome>, BTreeSet<Outcome>) = Default::default();
             for outcome in &outcomes {
                 for reading in readings(outcome, *before, paid) {
-                    if !next.contains(&reading) {
+                    if seen.insert(reading.clone()) {
                         next.push(reading);
                     }
                 }
             }
+            // Whoever pays dust in and out again makes a reading more each time. They are bounded, and where some were left out the
+            // one stays in which nothing was paid: unknown is not paid.
+            is_cut |= next.len() > READINGS_MAX;
+            next.truncate(READINGS_MAX);
             if !next.is_empty() {
                 outcomes = next;
             }
+        }
+        if is_cut && !outcomes.contains(finalized) {
+            outcomes.push(finalized.clone());
         }
         outcomes
     }

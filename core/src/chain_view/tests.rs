@@ -113,3 +113,26 @@ fn a_payout_is_read_from_its_amount() {
         assert_eq!(left_after(balances, payouts), left, "{name}");
     }
 }
+
+/// Goal: payouts that can be read in very many ways do not make a node think for ever, nor believe that it was paid.
+/// Method: nine equal entries, of which somebody has one after another paid: after four there are 126 readings.
+#[test]
+fn readings_are_bounded_and_unknown_is_not_paid() {
+    let mut outcome = crate::nitro::outcome::two_party(
+        crate::types::Address::ZERO,
+        [1, 2].map(|n| (crate::types::Address::with_last_byte(n), Amount::wei(10))),
+    );
+    outcome[0].allocations.extend((3..10).map(|n| {
+        crate::nitro::Allocation::simple(crate::types::Address::with_last_byte(n), Amount::wei(10))
+    }));
+    let left_after = |n: u64| {
+        let payouts =
+            (0..n).map(|i| (Amount::wei(90 - 10 * i), Amount::wei(80 - 10 * i))).collect();
+        OnChain { payouts, ..OnChain::default() }.outcomes_left(&outcome)
+    };
+    for (payouts, readings) in [(1, 9), (2, 36), (3, READINGS_MAX + 1), (4, READINGS_MAX + 1)] {
+        let left = left_after(payouts);
+        assert_eq!(left.len(), readings, "{payouts} payouts");
+        assert_eq!(left.contains(&outcome), readings > READINGS_MAX, "{payouts} payouts");
+    }
+}

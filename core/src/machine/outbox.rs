@@ -209,21 +209,20 @@ pub fn call(of: &Sources<'_>, want: &Want, attempt: u32) -> Option<Call> {
             Some(Call::Conclude { candidate: supported()? })
         }
         WantedTx::Conclude => Some(Call::ConcludeAndTransferAllAssets { candidate: supported()? }),
-        WantedTx::TransferAll | WantedTx::TransferMine => transfer(of, head, tx),
+        WantedTx::TransferAll | WantedTx::TransferMine => transfer(of, head, tx, attempt),
         WantedTx::Reclaim { target } => reclaim(of, *target, attempt),
         WantedTx::Redeem { .. } => None,
     }
 }
 
-fn transfer(of: &Sources<'_>, head: &OnChain, tx: &WantedTx) -> Option<Call> {
+fn transfer(of: &Sources<'_>, head: &OnChain, tx: &WantedTx, attempt: u32) -> Option<Call> {
     let channel = of.channel;
-    // Where the payouts can be read in several ways, the one that leaves us something: if it is the other, nothing is lost.
+    // Where the payouts can be read in several ways, first those that leave us something. Paying everybody is tried with each in turn:
+    // the contract takes the one that is true, and where that is one in which we were paid, the others get theirs and it is over.
     let mut left = dispute::outcomes_now(head, channel, &of.virtuals);
-    let ours = left.iter().position(|o| !balance_in(o, channel.my_index()).is_zero());
-    if left.is_empty() {
-        return None;
-    }
-    let outcome = left.swap_remove(ours.unwrap_or(0));
+    left.sort_by_key(|o| balance_in(o, channel.my_index()).is_zero());
+    let turns = if *tx == WantedTx::TransferMine { 0 } else { usize::try_from(attempt).ok()? };
+    let outcome = left.swap_remove(turns.checked_rem(left.len())?);
     let (id, state_hash) = (channel.id, finalized_hash(head));
     Some(if *tx == WantedTx::TransferMine {
         let slot = slot_in(&outcome, channel.my_index())?;

@@ -2,6 +2,7 @@
 
 use alloc::vec;
 
+use crate::chain_view::OnChainStatus;
 use crate::channel::Phase;
 use crate::channel::testkit::*;
 use crate::config::Config;
@@ -13,7 +14,7 @@ use crate::machine::testkit::*;
 use crate::nitro::adjudicator::Mode;
 use crate::nitro::{Call, Claim};
 use crate::objective::Status;
-use crate::types::{Amount, ChainTime};
+use crate::types::{Address, Amount, ChainTime};
 use crate::wire::Wire;
 
 /// Goal: requests that wait while a signature is outstanding, none of which can be carried out, do not stop the node.
@@ -358,4 +359,38 @@ fn a_frozen_channel_signs_nothing() {
     world.command_alone(ALICE, Command::Close { channel: channel_id() }).unwrap();
     assert_eq!(world.channel(ALICE).signed.map(|s| s.turn), Some(turn(1)));
     let _ = (ChainTime(0), Config::default());
+}
+
+/// Goal: with equal balances nobody can tell from the log whom a stranger had paid; the node finds out by what the contract takes.
+/// Method: the channel is finalized at 10 and 10, and somebody has the leader or the follower paid alone.
+#[test]
+fn a_payout_that_can_be_read_in_two_ways_ends_all_the_same() {
+    for paid in [ALICE, BOB] {
+        let mut world = World::open();
+        world.command(ALICE, Command::ForceClose { channel: channel_id() }).unwrap();
+        world.mine(2);
+        let OnChainStatus::Challenged(c) =
+            world.nodes[ALICE].state().chain().at_head(channel_id()).status.clone()
+        else {
+            panic!("challenged")
+        };
+        world.mined = [false; 2];
+        world.mine(60);
+        let (asset_index, channel, indices) = (0, channel_id(), vec![paid as u64]);
+        let (outcome, state_hash) = (c.outcome, c.state_hash);
+        world.submit(BOB, Call::Transfer { asset_index, channel, outcome, state_hash, indices });
+        world.mine(1);
+        assert_eq!(world.chain.held(Address::ZERO, channel_id()), wei(10));
+        // The other one does nothing more: it is ours to end.
+        world.mined[paid] = true;
+        world.mine(40);
+        assert_eq!(world.chain.held(Address::ZERO, channel_id()), wei(0), "{paid} was paid first");
+        for who in [ALICE, BOB] {
+            assert_eq!(
+                world.channel(who).phase,
+                Phase::Finished,
+                "node {who}, {paid} was paid first"
+            );
+        }
+    }
 }
