@@ -164,7 +164,7 @@ fn mistakes_are_one_line_and_exit_code_2() {
     error: --engine: expected an engine that a scenario of `negative` lists, found madsim
     error: --ignore: expected an invariant (see `list invariants`), found `no-equivocaton`; did you mean `no-equivocation`?
     error: fairway-sim: expected a command among demo, run, replay, explain, shrink, check, list, schema, corpus, doctor, bench, found `rn`
-    error: fairway-sim run: expected an option among --seeds, --for, --engine, --crypto, --mutant, --ignore, --set, --jobs, --determinism, --keep-going, --fail-fast, --no-shrink, --format, --out, --help, found `--sedes`; did you mean `--seeds`?
+    error: fairway-sim run: expected an option among --seeds, --for, --engine, --crypto, --mutant, --ignore, --search, --set, --jobs, --determinism, --keep-going, --fail-fast, --no-shrink, --format, --out, --help, found `--sedes`; did you mean `--seeds`?
     error: fairway-sim schema: expected an option among --help, found `--sedes`
     error: fairway-sim run: expected a value after `--seeds <SEEDS>`, found none
     error: fairway-sim run: --seeds <SEEDS>: expected N or A..B, found `few`
