@@ -266,6 +266,9 @@ fn challenge_duration(block_time: Duration) -> u32 {
 fn node_config(challenge_duration: u32) -> Config {
     let mut config = Config { payment_app: devchain::PAYMENT_APP, ..Config::default() };
     config.policy.challenge_duration_min = challenge_duration;
+    // Whatever is submitted is in the next block.
+    config.block_time_s = challenge_duration / CHALLENGE_BLOCKS;
+    config.inclusion_s = config.block_time_s;
     config.resend_ms = 250;
     config.resend_max_ms = 2_000;
     config.tx_resend_ms = 2_000;
