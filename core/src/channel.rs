@@ -286,6 +286,16 @@ impl Channel {
         self.signed.is_some_and(|s| Some(s.turn) > self.supported_turn())
     }
 
+    /// Whether our key signed two states of one turn, the unanimous one and another: somebody ran a copy of this node, or its log
+    /// was exchanged for an older one unnoticed.
+    ///
+    /// # Danger
+    /// The peer chooses which of the two it plays; whatever else we sign adds to its choice.
+    pub fn contradicts_itself(&self) -> bool {
+        let (Some(signed), Some(supported)) = (self.signed, &self.supported) else { return false };
+        signed.turn == supported.turn() && signed.hash != supported.hash()
+    }
+
     /// Whether our log holds our signature on this state, or the state is too old to matter.
     pub fn knows_own_signature(&self, state: &SignedState) -> bool {
         if Some(state.turn()) < self.supported_turn() {

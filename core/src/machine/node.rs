@@ -507,6 +507,7 @@ impl Node {
     /// A node that may have forgotten its own signature signs nothing new.
     fn may_sign(&self, channel: &Channel) -> bool {
         self.state.recovery().is_none()
+            && !channel.contradicts_itself()
             && (channel.signed.is_none() || self.session.witnessed.contains(&channel.id))
     }
 

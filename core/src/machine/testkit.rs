@@ -20,7 +20,7 @@ use crate::input::{Command, Input, Message, RequestId, Verified, verify};
 use crate::nitro::adjudicator::Adjudicator;
 use crate::nitro::{Call, Claim, Crypto, Log, SecretKey};
 use crate::objective::{Crank, Objective};
-use crate::types::{Address, Amount, BlockNum, ChainTime, Timestamp};
+use crate::types::{Address, Amount, BlockNum, ChainTime, Timestamp, TurnNum};
 use crate::wire::Wire;
 
 pub const ALICE: usize = 0;
@@ -55,6 +55,8 @@ pub struct World<const N: usize = 2> {
     pub nodes: [Node; N],
     /// What each node logged.
     pub logs: [Vec<(Timestamp, Event)>; N],
+    /// What each node signed, ever: also what a restart from an older log forgot.
+    pub signed: [Vec<(TurnNum, B256)>; N],
     /// What each node released, ever.
     pub released: [Vec<Effect>; N],
     /// Whether what this node sends is lost.
@@ -98,6 +100,7 @@ impl<const N: usize> World<N> {
         let mut world = World {
             nodes: started.map(|(node, _)| node),
             logs,
+            signed: core::array::from_fn(|_| Vec::new()),
             released: core::array::from_fn(|_| Vec::new()),
             cut: [false; N],
             refusing: BTreeSet::new(),
@@ -173,6 +176,10 @@ impl<const N: usize> World<N> {
 
     fn keep(&mut self, who: usize, handled: &Handled) {
         self.logs[who].extend(handled.events.iter().map(|e| (self.now, e.clone())));
+        self.signed[who].extend(handled.events.iter().filter_map(|e| match e {
+            Event::StateSigned { state, .. } => Some((state.turn(), state.hash())),
+            _ => None,
+        }));
         for effect in handled.answers.clone() {
             self.release(who, effect);
         }
@@ -333,20 +340,14 @@ impl<const N: usize> World<N> {
         })
     }
 
-    /// Every pair of different states that this node signed for one turn.
-    pub fn equivocations(&self, who: usize) -> Vec<crate::types::TurnNum> {
+    /// Every turn of which this node signed two states. What carries its key's signature without a `StateSigned` of its own was
+    /// made by somebody who has the key.
+    pub fn equivocations(&self, who: usize) -> Vec<TurnNum> {
         let mut seen = alloc::collections::BTreeMap::new();
-        let mut twice = Vec::new();
-        for effect in &self.released[who] {
-            let Effect::Send { bytes, .. } = effect else { continue };
-            let wire = Wire::decode(bytes).unwrap();
-            for claim in wire.claims().filter(|c| c.sigs.iter().any(|s| usize::from(s.0) == who)) {
-                let hash = claim.state.hash();
-                if *seen.entry(claim.state.turn).or_insert(hash) != hash {
-                    twice.push(claim.state.turn);
-                }
-            }
-        }
-        twice
+        let signed = self.signed[who].iter();
+        signed
+            .filter(|(turn, hash)| seen.entry(*turn).or_insert(*hash) != hash)
+            .map(|s| s.0)
+            .collect()
     }
 }

@@ -214,6 +214,16 @@ fn want(cx: &Context<'_>, tx: WantedTx, waiting: WaitingFor) -> Crank {
     Crank::Emit(Event::TxWanted { channel: cx.channel.id, tx })
 }
 
+/// Our key signed two states of one turn: this node never signs here again, so no cooperation can end. Not in recovery, when we may
+/// learn yet of a newer state.
+pub fn after_contradiction(cx: &Context<'_>) -> Option<Crank> {
+    let ends = cx.channel.phase < Phase::Disputed
+        && !cx.recovering
+        && cx.channel.contradicts_itself()
+        && cx.objective(ObjectiveKind::Dispute).is_none();
+    ends.then(|| cx.dispute(Origin::Violation))
+}
+
 /// The peer, or its backup, played an old state: the cooperation ends. Also when it challenges with the newest one and lets us
 /// wait: only the chain decides from here.
 pub fn after_answer(cx: &Context<'_>) -> Option<Crank> {

@@ -232,6 +232,9 @@ pub fn crank(cx: &Context<'_>) -> Crank {
     if let Some(crank) = dispute::after_foreign_end(cx) {
         return crank;
     }
+    if let Some(crank) = dispute::after_contradiction(cx) {
+        return crank;
+    }
     if let Some(update) = cx.channel.updates.front().filter(|_| cx.channel.takes_no_update()) {
         return Crank::Emit(Event::UpdateDropped { channel: cx.channel.id, id: update.id });
     }

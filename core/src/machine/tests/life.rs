@@ -179,7 +179,6 @@ fn who_again() -> core::ops::Range<usize> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
     fn any_life_is_consistent(acts in proptest::collection::vec(act(), 1..40)) {
         let mut world = World::new();

@@ -66,6 +66,37 @@ fn a_forgotten_signature_is_learned_and_never_contradicted() {
     }
 }
 
+/// Goal: a node whose key signed two states of one turn, because somebody ran a copy of it, never signs in that channel again,
+/// and the chain decides.
+/// Method: Bob holds a payment that Alice's copy signed; Alice, who does not know of it, signs the end of the channel for the same
+/// turn. Then Bob challenges with the payment, and tells Alice what he knows.
+#[test]
+fn a_node_that_contradicts_itself_leaves_the_channel_to_the_chain() {
+    let mut world = World::open();
+    world.cut[BOB] = true;
+    let copy = signed(state(2, [9, 11]), &[key_of(ALICE)]);
+    world.hear(BOB, Message::State(copy));
+    assert_eq!(world.channel(BOB).supported_turn(), Some(turn(2)));
+    world.command(ALICE, Command::Close { channel: channel_id() }).unwrap();
+    assert!(world.channel(ALICE).signed.is_some_and(|s| s.turn == turn(2) && s.is_final));
+    world.command(BOB, Command::ForceClose { channel: channel_id() }).unwrap();
+    let before = world.signed[ALICE].len();
+    world.mine(1);
+    world.cut[BOB] = false;
+    world.pass(40);
+    assert_eq!(world.channel(ALICE).balance(ALICE), wei(9));
+    assert_eq!(world.nodes[ALICE].state().recovery(), None);
+    assert!(world.objective(ALICE, ObjectiveKind::Dispute).is_some());
+    world.mine(80);
+    assert_eq!(world.signed[ALICE].len(), before);
+    assert_eq!(world.channel(ALICE).phase, Phase::Finished);
+    assert_eq!(world.chain.held(Address::ZERO, channel_id()), wei(0));
+    assert_eq!(
+        world.payouts,
+        [(key_of(ALICE).address(), wei(9)), (key_of(BOB).address(), wei(11))]
+    );
+}
+
 /// Goal: a backup from before our deposit neither deposits nor challenges: the channel may be over.
 /// Method: the whole life of a channel; then the node is restored from the moment before, or just after, it wanted its deposit.
 #[test]
