@@ -194,9 +194,10 @@ impl Driver {
         self.durable
     }
 
-    /// Whether nothing waits for the disk or for release.
+    /// Whether nothing waits for a signature, for the disk or for release.
     pub fn is_idle(&self) -> bool {
-        self.doing == Doing::Nothing && self.ready.is_empty() && !self.urgent
+        let settled = self.ready.is_empty() && !self.urgent && !self.node.has_unsealed();
+        self.doing == Doing::Nothing && settled
     }
 
     /// Handles one input. Several may be given before the next [`Driver::next`]; they then share one sync.

@@ -1,5 +1,6 @@
 //! When to look at a channel again, and at which: timers, live objectives, sessions that come up.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::blocks::is_unread;
@@ -8,7 +9,7 @@ use super::outbox::{Want, Wish};
 use crate::chain_view::OnChainStatus;
 use crate::channel::Phase;
 use crate::event::{MessageKey, ObjectiveId, ObjectiveKind};
-use crate::objective::{Objective, WaitingFor};
+use crate::objective::{Objective, WaitingFor, dispute};
 use crate::types::{Address, ChannelId, Timestamp};
 
 impl Node {
@@ -81,6 +82,21 @@ impl Node {
             Some(at) => self.timers.set(id, at),
             None => self.timers.remove(&id),
         }
+    }
+
+    /// What may have something to do because time passed on chain. With it a challenge ends: then the ledger channels below a virtual
+    /// channel may give its guarantee back, and a ledger channel that is finalized in an old state wants the outcome of every virtual
+    /// channel that this guarantees, however long ago that was closed.
+    pub(super) fn due_with_blocks(&self) -> BTreeSet<ChannelId> {
+        let mut due = self.active.clone();
+        for id in &self.active {
+            if let Some(v) = self.state.virtual_channel(*id) {
+                due.extend(v.ledgers());
+            } else {
+                due.extend(dispute::guaranteed_on_chain(self.state.chain().at_head(*id)));
+            }
+        }
+        due
     }
 
     /// Whether a channel has a live objective, whether the chain does something with it, and when something last moved.

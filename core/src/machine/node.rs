@@ -20,6 +20,7 @@ use crate::effect::{Effect, Notice, Refusal};
 use crate::event::{Event, Pins, RecoveryReason};
 use crate::input::{Input, RequestId, Verified};
 use crate::nitro::SecretKey;
+use crate::objective::dispute::guaranteed_on_chain;
 use crate::objective::{self, Context, Crank, VirtualContext};
 use crate::types::{Address, Amount, ChannelId, Lsn, Timestamp};
 use crate::virtual_channel::VirtualChannel;
@@ -259,10 +260,7 @@ impl Node {
         if let Verified::Blocks { head, .. } = &input {
             self.session.caught_up |=
                 self.state.chain().head().is_some_and(|b| b.number >= head.number);
-            due.extend(self.active.iter().copied());
-            // With time a challenge ends, and then a ledger channel may give its guarantee back.
-            let virtuals = self.active.iter().filter_map(|id| self.state.virtual_channel(*id));
-            due.extend(virtuals.flat_map(VirtualChannel::ledgers).collect::<Vec<_>>());
+            due.extend(self.due_with_blocks());
         }
         self.crank_all(now, due, &mut handled);
         self.end_recovery(now, &mut handled);
@@ -438,10 +436,7 @@ impl Node {
         id: ChannelId,
         handled: &mut Handled,
     ) -> BTreeSet<ChannelId> {
-        // Every waiting update may turn out to be one that nobody can afford, and every guarantee one to reclaim.
-        let waiting =
-            self.state.channel(id).map_or(0, |c| c.updates.len() + c.guaranteed().count());
-        let cranks_max = CRANKS_MAX.saturating_add(waiting);
+        let cranks_max = self.cranks_max(id);
         let mut touched = BTreeSet::new();
         for _ in 0..cranks_max {
             let Some(crank) = self.crank_once(now, id) else { return touched };
@@ -455,6 +450,14 @@ impl Node {
             }
         }
         panic!("channel {id} was cranked {cranks_max} times and still emits");
+    }
+
+    /// Every waiting update may turn out to be one that nobody can afford, and every guarantee one to reclaim: also those of the
+    /// state that the peer has finalized, which may be an old one with more of them than ours.
+    fn cranks_max(&self, id: ChannelId) -> usize {
+        let Some(channel) = self.state.channel(id) else { return CRANKS_MAX };
+        let on_chain = guaranteed_on_chain(self.state.chain().at_head(id)).count();
+        CRANKS_MAX + channel.updates.len() + channel.guaranteed().count() + on_chain
     }
 
     /// One turn of the flowchart, changing nothing.

@@ -4,11 +4,12 @@
 //! index that `apply` maintains; a test compares it with a recomputation.
 
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 
 use serde::{Deserialize, Serialize};
 
 use crate::chain_view::{OnChain, OnChainStatus};
-use crate::channel::{Channel, Phase, balance_in, holds_guarantee, slot_in};
+use crate::channel::{Channel, Phase, balance_in, guaranteed_in, holds_guarantee, slot_in};
 use crate::event::{MessageKey, Origin, WantedTx};
 use crate::nitro::adjudicator::ReclaimArgs;
 use crate::nitro::{Call, Claim, Outcome, SignedState};
@@ -59,7 +60,9 @@ pub fn wishes(of: &Sources<'_>, sent: &[MessageKey]) -> Vec<Want> {
     if wants_deposit(of) {
         wants.push(Want::Deposit);
     }
-    wants.extend(of.channel.txs.iter().filter(|tx| tx_is_live(of, tx)).cloned().map(Want::Tx));
+    let outcomes = OnceCell::new();
+    let live = of.channel.txs.iter().filter(|tx| tx_is_live(of, tx, &outcomes));
+    wants.extend(live.cloned().map(Want::Tx));
     wants
 }
 
@@ -95,8 +98,9 @@ fn wants_deposit(of: &Sources<'_>) -> bool {
     live && !of.head.concluded && of.channel.deposit.is_some_and(|d| d.held_before == of.head.held)
 }
 
-/// Whether a transaction can still do what it was wanted for. Independent of time, so that it changes with facts alone.
-fn tx_is_live(of: &Sources<'_>, tx: &WantedTx) -> bool {
+/// Whether a transaction can still do what it was wanted for. Independent of time, so that it changes with facts alone. `outcomes` keeps
+/// what the contract may hold: reading that anew for each of very many guarantees takes seconds.
+fn tx_is_live(of: &Sources<'_>, tx: &WantedTx, outcomes: &OnceCell<Vec<Outcome>>) -> bool {
     let supported = of.channel.supported_turn();
     let status = &of.head.status;
     match tx {
@@ -130,8 +134,11 @@ fn tx_is_live(of: &Sources<'_>, tx: &WantedTx) -> bool {
         }
         WantedTx::Reclaim { target } => {
             let over = matches!(status, OnChainStatus::Challenged(_) | OnChainStatus::Concluded(_));
-            let outcomes = || dispute::outcomes_now(of.head, of.channel, &of.virtuals);
-            over && outcomes().iter().any(|o| holds_guarantee(o, *target))
+            let read = || dispute::outcomes_now(of.head, of.channel, &of.virtuals);
+            over && outcomes
+                .get_or_init(read)
+                .iter()
+                .any(|o| is_next_reclaim(of.channel, o, *target))
         }
         // Of a virtual channel.
         WantedTx::Redeem { .. } => false,
@@ -233,10 +240,16 @@ fn transfer(of: &Sources<'_>, head: &OnChain, tx: &WantedTx, attempt: u32) -> Op
     })
 }
 
+/// Whether `target` is the first guarantee in `outcome` that we want to reclaim. One after the other: each call shows the contract the
+/// whole outcome as the one before left it.
+fn is_next_reclaim(channel: &Channel, outcome: &Outcome, target: ChannelId) -> bool {
+    let wanted = |target: &ChannelId| channel.txs.contains(&WantedTx::Reclaim { target: *target });
+    guaranteed_in(outcome).find(wanted) == Some(target)
+}
+
 fn reclaim(of: &Sources<'_>, target: ChannelId, attempt: u32) -> Option<Call> {
-    let holds = |o: &Outcome| holds_guarantee(o, target);
     let mut outcomes = dispute::outcomes_now(of.head, of.channel, &of.virtuals);
-    outcomes.retain(holds);
+    outcomes.retain(|o| is_next_reclaim(of.channel, o, target));
     let reading = usize::try_from(attempt).ok()?.checked_rem(outcomes.len())?;
     let source_outcome = outcomes.swap_remove(reading);
     let exit = source_outcome.first()?;

@@ -33,13 +33,13 @@ impl Node {
         let Some(channel) = self.state.virtual_channel(signed.channel()) else {
             let mut events = self.on_virtual_proposal(now, peer, signed)?;
             events.push(Event::StateReceived { state: signed.clone(), from: peer });
-            events.extend(self.named(peer, signed, ledger));
+            events.extend(self.named(peer, signed, ledger)?);
             return Ok(Decision { events, answers: vec![ack], ..Decision::default() });
         };
         let index = member(channel, peer)?;
         let mut events = Vec::new();
         if channel.left.is_none() && index + 1 == channel.my_index() {
-            events.extend(self.named(peer, signed, ledger));
+            events.extend(self.named(peer, signed, ledger)?);
         }
         if !shows_nothing_new(channel, signed) {
             channel.check_received(signed)?;
@@ -50,22 +50,26 @@ impl Node {
         Ok(Decision { events, answers: vec![ack], ..Decision::default() })
     }
 
-    /// The participant to our left names the ledger channel that the guarantee shall stand in; anything but an open one of ours with it
-    /// is not heard.
+    /// The participant to our left names the ledger channel that the guarantee shall stand in. Nobody else is heard.
+    ///
+    /// # Errors
+    /// The ledger channel is not open here, perhaps not yet: the message is not acknowledged, so that it comes again.
     fn named(
         &self,
         peer: Address,
         signed: &SignedState,
         ledger: Option<ChannelId>,
-    ) -> Option<Event> {
-        let ledger =
-            self.state.channel(ledger?).filter(|l| l.peer == peer && l.phase == Phase::Open)?;
+    ) -> Result<Option<Event>, Refusal> {
         let participants = &signed.state().fixed.participants;
-        let me = participants.iter().position(|p| *p == self.address())?;
-        let left = participants.get(me.checked_sub(1)?)?;
-        let same_asset = signed.state().outcome.first().is_some_and(|e| e.asset == ledger.asset);
-        (*left == peer && same_asset)
-            .then(|| Event::LedgerNamed { channel: signed.channel(), ledger: ledger.id })
+        let me = participants.iter().position(|p| *p == self.address());
+        let left = me.and_then(|me| participants.get(me.checked_sub(1)?));
+        let Some(named) = ledger.filter(|_| left == Some(&peer)) else { return Ok(None) };
+        let ledger = self.state.channel(named).filter(|l| l.peer == peer && l.phase == Phase::Open);
+        let ledger = ledger.ok_or(Refusal::NotOpen(named))?;
+        if signed.state().outcome.first().is_none_or(|e| e.asset != ledger.asset) {
+            return Err(Refusal::Policy("the ledger channel holds another asset".into()));
+        }
+        Ok(Some(Event::LedgerNamed { channel: signed.channel(), ledger: ledger.id }))
     }
 
     /// The payer's prefund of a virtual channel that we do not know is a request to take part.

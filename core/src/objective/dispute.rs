@@ -130,8 +130,14 @@ fn reclaim(cx: &Context<'_>) -> Option<Crank> {
 pub fn outcomes_now(view: &OnChain, channel: &Channel, virtuals: &Virtuals<'_>) -> Vec<Outcome> {
     let Some(finalized) = finalized_outcome(view, channel) else { return Vec::new() };
     let targets = virtuals.targets(&finalized);
+    let mut reclaims = Reclaims { targets, readings: Vec::new(), steps: 0 };
+    reclaims.read(&finalized, view.reclaims, 0);
+    // Each leaves other guarantees, so no two are equal.
+    if view.payouts.is_empty() && !reclaims.readings.is_empty() {
+        return reclaims.readings;
+    }
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for reclaimed in reclaimed(&finalized, view.reclaims, &targets, 0) {
+    for reclaimed in reclaims.readings {
         for outcome in view.outcomes_left(&reclaimed) {
             if !outcomes.contains(&outcome) {
                 outcomes.push(outcome);
@@ -141,30 +147,48 @@ pub fn outcomes_now(view: &OnChain, channel: &Channel, virtuals: &Virtuals<'_>) 
     if outcomes.is_empty() { vec![finalized] } else { outcomes }
 }
 
-/// Every outcome that `count` reclaims of decided guarantees may have left, guarantees before position `from` untouched.
-fn reclaimed(outcome: &Outcome, count: u32, targets: &Targets, from: usize) -> Vec<Outcome> {
-    let Some(count) = count.checked_sub(1) else { return vec![outcome.clone()] };
-    let Some(exit) = outcome.first() else { return Vec::new() };
-    let mut readings = Vec::new();
-    for (slot, target) in guaranteed_in(outcome).enumerate().skip(from) {
-        let Some(decided) = targets.get(&target).and_then(|(o, _)| o.first()) else { continue };
-        let left = compute_reclaim(&exit.allocations, &decided.allocations, slot as u64);
-        let Ok(allocations) = left else { continue };
-        let mut next = outcome.clone();
-        if let Some(exit) = next.first_mut() {
-            exit.allocations = allocations;
-        }
-        readings.extend(reclaimed(&next, count, targets, slot));
-        // What a stranger reclaimed among very many is found by trying; ours are reclaimed in order.
-        if readings.len() >= READINGS_MAX {
-            break;
+/// What reclaims of decided guarantees may have left: ours are made in order, so that reading comes first.
+///
+/// # Danger
+/// A peer that reclaims many guarantees out of order can leave an outcome that is not among the readings tried; then nothing is
+/// paid out to either side.
+struct Reclaims {
+    targets: Targets,
+    readings: Vec<Outcome>,
+    steps: usize,
+}
+
+impl Reclaims {
+    /// Collects every outcome that `count` reclaims may have left, guarantees before position `from` untouched.
+    fn read(&mut self, outcome: &Outcome, count: u32, from: usize) {
+        let Some(count) = count.checked_sub(1) else { return self.readings.push(outcome.clone()) };
+        let Some(exit) = outcome.first() else { return };
+        let guaranteed: Vec<ChannelId> = guaranteed_in(outcome).collect();
+        for (slot, target) in guaranteed.iter().enumerate().skip(from) {
+            let enough = guaranteed.len() - slot > usize::try_from(count).unwrap_or(usize::MAX);
+            if !enough || self.readings.len() >= READINGS_MAX || self.steps >= STEPS_MAX {
+                return;
+            }
+            self.steps += 1;
+            let decided = self.targets.get(target).and_then(|(o, _)| o.first());
+            let left = decided.and_then(|decided| {
+                compute_reclaim(&exit.allocations, &decided.allocations, slot as u64).ok()
+            });
+            let Some(allocations) = left else { continue };
+            let mut next = outcome.clone();
+            if let Some(exit) = next.first_mut() {
+                exit.allocations = allocations;
+            }
+            self.read(&next, count, slot);
         }
     }
-    readings
 }
 
 /// Readings of a finalized outcome that are tried.
 const READINGS_MAX: usize = 64;
+
+/// Reclaims that are computed to find them: the peer chooses how many guarantees there are, and this runs at every event.
+const STEPS_MAX: usize = 1_024;
 
 /// Whether the channel is over and nothing more can come to us.
 fn is_settled(cx: &Context<'_>) -> bool {
@@ -205,6 +229,15 @@ pub fn finalized_outcome(view: &OnChain, channel: &Channel) -> Option<Outcome> {
             channel.supported.as_ref().map(|s| s.state().outcome.clone())
         }
     }
+}
+
+/// The virtual channels that the challenged state guarantees: it may be older than ours, and is final once the challenge ends.
+pub fn guaranteed_on_chain(view: &OnChain) -> impl Iterator<Item = ChannelId> + '_ {
+    let challenged = match &view.status {
+        OnChainStatus::Challenged(c) => Some(&c.outcome),
+        OnChainStatus::Untouched | OnChainStatus::Recorded(_) | OnChainStatus::Concluded(_) => None,
+    };
+    challenged.into_iter().flat_map(guaranteed_in)
 }
 
 fn want(cx: &Context<'_>, tx: WantedTx, waiting: WaitingFor) -> Crank {

@@ -3,15 +3,16 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::channel::Phase;
 use crate::channel::testkit::*;
+use crate::channel::{Phase, guaranteed_in};
 use crate::config::{Config, Defend};
 use crate::effect::{Accepted, Effect, Notice, Refusal};
 use crate::event::{Event, ObjectiveKind, Terms, VirtualTerms, WantedTx};
-use crate::input::{Command, Input, RequestId};
+use crate::input::{Command, Input, Message, RequestId, Verified};
 use crate::machine::node::Start;
 use crate::machine::testkit::*;
-use crate::nitro::Call;
+use crate::nitro::sign::challenge_hash;
+use crate::nitro::{Call, Claim};
 use crate::types::{Address, Amount, ChannelId, TurnNum};
 use crate::virtual_channel::VirtualChannel;
 use crate::wire::Wire;
@@ -365,6 +366,48 @@ fn a_stranger_is_not_heard() {
     assert_eq!(world.nodes[ALICE].state().digest(), before);
 }
 
+/// Goal: however many guarantees an old state holds, a peer that has it finalized makes us reclaim them, not stop.
+/// Method: 70 virtual channels come and go; while Alice's answer is not mined, Bob challenges with the state that guaranteed them all
+/// and has the chain learn what became of each, in one block.
+#[test]
+fn an_old_state_with_very_many_guarantees_is_reclaimed() {
+    let mut world: World<2> = ledgers();
+    let one = |nonce| VirtualTerms { amount: wei(1), ..virtual_terms::<2>(nonce) };
+    let ids = (1..=70).map(|nonce| one(nonce).fixed_part(PAYMENT_APP).channel_id());
+    let ids: Vec<ChannelId> = ids.collect();
+    for nonce in 1..=70 {
+        world.command(ALICE, Command::OpenVirtual { terms: one(nonce), ledger: None }).unwrap();
+    }
+    let old = world.nodes[BOB].state().channel(ledger(0)).unwrap().supported.clone().unwrap();
+    assert_eq!(guaranteed_in(&old.state().outcome).count(), 70);
+    for channel in &ids {
+        world.command(ALICE, Command::Close { channel: *channel }).unwrap();
+    }
+    assert_eq!(world.nodes[ALICE].state().channel(ledger(0)).unwrap().guaranteed().count(), 0);
+    world.mined = [false; 2];
+    let challenger_sig = key_of(BOB).sign(challenge_hash(old.hash()));
+    world.submit(
+        BOB,
+        Call::Challenge { proof: vec![], candidate: Claim::from(&old), challenger_sig },
+    );
+    world.mine(60);
+    for channel in &ids {
+        let v = world.nodes[BOB].state().virtual_channel(*channel).unwrap();
+        let candidate = Claim::from(v.unanimous(TurnNum::VIRTUAL_FINAL).unwrap());
+        world.submit(BOB, Call::Conclude { candidate });
+    }
+    world.mine(1);
+    let wanted = |world: &World<2>| {
+        let ledger = world.nodes[ALICE].state().channel(ledger(0)).unwrap();
+        ledger.txs.iter().filter(|t| matches!(t, WantedTx::Reclaim { .. })).count()
+    };
+    assert_eq!(wanted(&world), 70);
+    world.mined[ALICE] = true;
+    world.mine(80);
+    assert_eq!(world.chain.held(Address::ZERO, ledger(0)), wei(0));
+    assert_eq!(paid_out(&world), [100, 100].map(wei));
+}
+
 /// Goal: nothing that a stranger pays in or out changes what a finalized virtual channel says, or takes a guarantee.
 /// Method: after every block of a dispute somebody deposits into the virtual channel and tries every payout of it and of the ledger.
 #[test]
@@ -410,6 +453,39 @@ fn meddle(world: &mut World<3>) {
     for call in calls {
         world.submit(2, call);
     }
+}
+
+/// Goal: a ledger channel that its left neighbour names before it is open here is heard when it is.
+/// Method: Alice's prefund names a second ledger channel, first before Bob knows it, then once it is open.
+#[test]
+fn a_named_ledger_that_is_not_open_yet_is_asked_for_again() {
+    let mut world: World<2> = ledgers();
+    let second = ledger_terms(ALICE, 2).fixed_part(APP).channel_id();
+    let terms = virtual_terms::<2>(1);
+    let prefund = VirtualChannel::new(
+        id::<2>(),
+        &terms,
+        PAYMENT_APP,
+        key_of(ALICE).address(),
+        None,
+        world.now,
+    )
+    .and_then(|v| v.state(TurnNum::PREFUND, Amount::ZERO))
+    .unwrap();
+    let offer = |world: &mut World<2>, ledger| {
+        let state = signed(prefund.clone(), &[key_of(ALICE)]);
+        let peer = key_of(ALICE).address();
+        let message = Message::VirtualState { state, ledger: Some(ledger) };
+        world.verified(BOB, Verified::Message { peer, message })
+    };
+    let handled = offer(&mut world, second);
+    assert!(handled.answers.is_empty(), "not acknowledged: {:?}", handled.answers);
+    assert!(world.nodes[BOB].state().virtual_channel(id::<2>()).is_none());
+    assert_eq!(world.nodes[BOB].dropped().get(Refusal::NotOpen(second).code()), Some(&1));
+    world.command(ALICE, Command::Open(ledger_terms(ALICE, 2))).unwrap();
+    world.mine(12);
+    assert!(!offer(&mut world, second).answers.is_empty());
+    assert_eq!(v(&world, BOB).left, Some(second));
 }
 
 /// Goal: with `defend = alert` the operator hears of the challenge, nothing is submitted, and a start with `auto` redeems in time.
