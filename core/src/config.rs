@@ -1,6 +1,9 @@
 //! What an operator may choose. Every limit has a default with a reason; nothing here changes what old events mean.
 
+use core::ops::RangeInclusive;
+
 use crate::types::{Address, Amount};
+use crate::wire::WIRE_VERSIONS;
 
 /// Settings of one node. They are not part of the log: changing one changes only what is decided from then on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub struct Config {
     /// How often a block whose bloom promises logs that the endpoint does not show is fetched again, one poll apart, before it is
     /// believed: blooms have false positives. Until then the node stays behind the head, which costs time and no money.
     pub bloom_refetch_max: u32,
+    /// The wire versions that this node speaks, within [`WIRE_VERSIONS`]; what its transport offers must be the same.
+    pub wire_versions: RangeInclusive<u16>,
     /// The planted bug of this run, if any.
     #[cfg(feature = "simulation")]
     pub mutant: Option<&'static str>,
@@ -111,6 +116,7 @@ impl Default for Config {
             silence_ms: 60_000,
             conclude_after_ms: 20_000,
             bloom_refetch_max: 30,
+            wire_versions: WIRE_VERSIONS,
             #[cfg(feature = "simulation")]
             mutant: None,
         }
@@ -152,7 +158,7 @@ impl Config {
     }
 
     /// The challenge durations that we agree to, in seconds.
-    pub fn challenge_durations(&self, confirmations: u32) -> core::ops::RangeInclusive<u32> {
+    pub fn challenge_durations(&self, confirmations: u32) -> RangeInclusive<u32> {
         let safe = self.margin_s(confirmations).saturating_mul(3);
         safe.max(self.policy.challenge_duration_min)..=self.policy.challenge_duration_max
     }

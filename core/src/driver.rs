@@ -247,8 +247,10 @@ impl Driver {
             let released_up_to = if early { self.node.state().lsn() } else { self.durable };
             self.ready.extend(self.node.due(now, released_up_to));
         }
-        if let Some(effect) = self.ready.pop_front() {
-            return Step::Release(effect);
+        while let Some(effect) = self.ready.pop_front() {
+            if let Some(effect) = self.node.in_dialect(effect) {
+                return Step::Release(effect);
+            }
         }
         if self.urgent || self.staged.count() >= LAZY_EVENTS_MAX {
             return self.append();

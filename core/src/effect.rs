@@ -131,6 +131,28 @@ pub enum Refusal {
         /// How many there may be.
         limit: u64,
     },
+    /// Somebody who shall take part in a virtual channel cannot speak of one.
+    #[error(
+        "the session with {peer} uses wire version {version}, virtual channels need {needed}: update the older of the two nodes, or choose a way around it"
+    )]
+    OldPeer {
+        /// The peer.
+        peer: Address,
+        /// What its session agreed on.
+        version: u16,
+        /// What is needed.
+        needed: u16,
+    },
+    /// A message of a version beyond the one that its session agreed on.
+    #[error("a message of wire version {needed} in a session of {peer} that uses {version}")]
+    TooNew {
+        /// The sender.
+        peer: Address,
+        /// What its session agreed on.
+        version: u16,
+        /// The oldest version that knows the message.
+        needed: u16,
+    },
     /// The node may have forgotten signatures and makes no new promise.
     #[error("the node is in recovery and signs nothing new; wait for its peers, or force close")]
     Recovering,
@@ -151,6 +173,8 @@ impl Refusal {
             Refusal::BadState { .. } => "bad_state",
             Refusal::Equivocation(_) => "equivocation",
             Refusal::Limit { .. } => "limit",
+            Refusal::OldPeer { .. } => "old_peer",
+            Refusal::TooNew { .. } => "too_new",
             Refusal::Recovering => "recovering",
         }
     }

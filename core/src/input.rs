@@ -12,7 +12,7 @@ use crate::nitro::sign::Recover;
 use crate::nitro::state::SignedStateError;
 use crate::nitro::voucher::Voucher;
 use crate::types::{Address, Amount, BlockNum, ChannelId};
-use crate::wire::{DecodeError, StateClaim, Wire};
+use crate::wire::{DecodeError, StateClaim, VIRTUAL_CHANNELS_SINCE, Wire};
 
 /// One thing that happened outside. Handled strictly one after another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Input {
     PeerUp {
         /// The peer's channel address.
         peer: Address,
+        /// The wire version that both sides agreed on.
+        version: u16,
     },
     /// The session is gone.
     PeerDown {
@@ -181,6 +183,20 @@ pub enum Message {
         /// Its newest state.
         newest: Option<SignedState>,
     },
+}
+
+impl Message {
+    /// The oldest wire version that knows this message.
+    pub fn version(&self) -> u16 {
+        match self {
+            Message::State(_) | Message::Resume { .. } => 1,
+            Message::Bare(wire) => wire.version(),
+            Message::VirtualState { .. }
+            | Message::Proposal { .. }
+            | Message::Voucher { .. }
+            | Message::VirtualResume { .. } => VIRTUAL_CHANNELS_SINCE,
+        }
+    }
 }
 
 /// Why a message was dropped before any rule looked at it.

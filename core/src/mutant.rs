@@ -114,6 +114,10 @@ pub const MUTANTS: &[Mutant] = &[
         id: "voucher-before-sync",
         what: "sends a voucher before its log holds it, so that a crash makes it promise less",
     },
+    Mutant {
+        id: "speaks-too-new",
+        what: "sends what it knows, whatever wire version the session agreed on",
+    },
 ];
 
 #[cfg(test)]

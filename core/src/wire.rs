@@ -8,13 +8,26 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{MessageKey, ObjectiveId, UpdateId};
+use crate::event::{MessageKey, ObjectiveId, ObjectiveKind, UpdateId};
 use crate::nitro::voucher::Voucher;
 use crate::nitro::{Signature, State};
 use crate::types::{Amount, ChannelId};
 
 /// The oldest and the newest version that this build speaks. A session uses the highest that both sides know.
-pub const WIRE_VERSIONS: core::ops::RangeInclusive<u16> = 1..=1;
+///
+/// | version | knows |
+/// |---|---|
+/// | 1 | direct channels: messages 0 to 6 |
+/// | 2 | virtual channels too: messages 7 to 11, and what 3 and 4 say of those |
+///
+/// Each version knows all messages of those before it, byte for byte.
+pub const WIRE_VERSIONS: core::ops::RangeInclusive<u16> = 1..=WIRE_VERSION_MAX;
+
+/// The newest version.
+pub const WIRE_VERSION_MAX: u16 = 2;
+
+/// The first version that knows virtual channels.
+pub const VIRTUAL_CHANNELS_SINCE: u16 = 2;
 
 /// The longest message that is accepted. Direct channels need less than 2 KiB; the rest is room for ledgers.
 pub const MESSAGE_BYTES_MAX: usize = 65_536;
@@ -191,6 +204,35 @@ impl Wire {
         a.into_iter().chain(b).chain(more)
     }
 
+    /// The oldest version that knows this message: a node that speaks no newer one cannot read it.
+    pub fn version(&self) -> u16 {
+        let of_virtual = match self {
+            Wire::State(_)
+            | Wire::UpdateRequest { .. }
+            | Wire::CloseRequest { .. }
+            | Wire::ResumeRequest { .. }
+            | Wire::Resume { .. } => false,
+            Wire::Ack { what, .. } => match what {
+                MessageKey::State(_) | MessageKey::UpdateRequest(_) | MessageKey::CloseRequest => {
+                    false
+                }
+                MessageKey::StateTo(..) | MessageKey::FinalRequest | MessageKey::Voucher(_) => true,
+            },
+            Wire::Rejected { objective } => match objective.kind {
+                ObjectiveKind::DirectFund
+                | ObjectiveKind::DirectDefund
+                | ObjectiveKind::Dispute => false,
+                ObjectiveKind::VirtualFund | ObjectiveKind::VirtualDefund => true,
+            },
+            Wire::VirtualState { .. }
+            | Wire::Proposal { .. }
+            | Wire::FinalRequest { .. }
+            | Wire::Voucher(_)
+            | Wire::VirtualResume { .. } => true,
+        };
+        if of_virtual { VIRTUAL_CHANNELS_SINCE } else { 1 }
+    }
+
     /// The variant's name, for traces.
     pub fn name(&self) -> &'static str {
         match self {
@@ -209,6 +251,20 @@ impl Wire {
         }
     }
 }
+
+/// [`Wire::version`] of a message that we encoded. Decodes none but the short ones: what leaves is looked at one by one.
+pub fn version_of_encoded(bytes: &[u8]) -> u16 {
+    match bytes.first() {
+        Some(tag) if *tag > LAST_OF_VERSION_1 => VIRTUAL_CHANNELS_SINCE,
+        Some(&(ACK | REJECTED)) => Wire::decode(bytes).map_or(1, |wire| wire.version()),
+        Some(_) | None => 1,
+    }
+}
+
+/// The numbers with which messages begin.
+const ACK: u8 = 3;
+const REJECTED: u8 = 4;
+const LAST_OF_VERSION_1: u8 = 6;
 
 /// Takes an encoding and compares it with what is expected; the first byte that differs ends it.
 struct Expected<'a> {
@@ -242,7 +298,6 @@ const USUAL_BYTES: usize = 512;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::ObjectiveKind;
     use proptest::prelude::*;
 
     #[test]
@@ -279,6 +334,68 @@ mod tests {
         ] {
             assert_eq!(Wire::decode(&bytes), Err(expected), "{name}");
         }
+    }
+
+    fn all() -> Vec<(u8, u16, Wire)> {
+        let channel = ChannelId::default();
+        let objective = |kind| Wire::Rejected { objective: ObjectiveId { channel, kind } };
+        let ack = |what| Wire::Ack { channel, what };
+        let update = Wire::UpdateRequest { channel, id: UpdateId(1), amount: Amount::wei(1) };
+        let voucher = Voucher { channel, amount: Amount::wei(1), sig: Signature([0; 65]) };
+        let claim = || {
+            let fixed = crate::nitro::FixedPart {
+                participants: alloc::vec![Default::default(); 2],
+                nonce: 1,
+                app_definition: Default::default(),
+                challenge_duration: 60,
+            };
+            let state = State {
+                fixed,
+                outcome: Vec::new(),
+                app_data: Default::default(),
+                turn: crate::types::TurnNum::POSTFUND,
+                is_final: false,
+            };
+            StateClaim { state, sigs: Vec::new() }
+        };
+        alloc::vec![
+            (0, 1, Wire::State(claim())),
+            (1, 1, update),
+            (2, 1, Wire::CloseRequest { channel }),
+            (3, 1, ack(MessageKey::State(crate::types::TurnNum::POSTFUND))),
+            (3, 1, ack(MessageKey::UpdateRequest(UpdateId(1)))),
+            (3, 1, ack(MessageKey::CloseRequest)),
+            (3, 2, ack(MessageKey::StateTo(crate::types::TurnNum::POSTFUND, 1))),
+            (3, 2, ack(MessageKey::FinalRequest)),
+            (3, 2, ack(MessageKey::Voucher(Amount::wei(1)))),
+            (4, 1, objective(ObjectiveKind::DirectFund)),
+            (4, 1, objective(ObjectiveKind::DirectDefund)),
+            (4, 1, objective(ObjectiveKind::Dispute)),
+            (4, 2, objective(ObjectiveKind::VirtualFund)),
+            (4, 2, objective(ObjectiveKind::VirtualDefund)),
+            (5, 1, Wire::ResumeRequest { channel }),
+            (6, 1, Wire::Resume { channel, supported: None, yours: None }),
+            (7, 2, Wire::VirtualState { claim: claim(), ledger: None }),
+            (8, 2, Wire::Proposal { claim: claim(), evidence: Vec::new() }),
+            (9, 2, Wire::FinalRequest { channel }),
+            (10, 2, Wire::Voucher(voucher)),
+            (11, 2, Wire::VirtualResume { channel, voucher: None, newest: None }),
+        ]
+    }
+
+    #[test]
+    fn every_message_says_which_version_knows_it() {
+        for (tag, version, wire) in all() {
+            let bytes = wire.encode();
+            assert_eq!(bytes[0], tag, "{}", wire.name());
+            assert_eq!(
+                (wire.version(), version_of_encoded(&bytes)),
+                (version, version),
+                "{wire:?}"
+            );
+            assert!(WIRE_VERSIONS.contains(&version));
+        }
+        assert_eq!(version_of_encoded(&[]), 1);
     }
 
     proptest! {

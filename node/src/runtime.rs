@@ -245,7 +245,7 @@ fn open(
 async fn forward(mut events: Events, inbox: Inbox) {
     while let Some(event) = events.next().await {
         let input = match event {
-            NetEvent::Up { peer, version: _ } => Input::PeerUp { peer },
+            NetEvent::Up { peer, version } => Input::PeerUp { peer, version },
             NetEvent::Down { peer, reason: _ } => Input::PeerDown { peer },
             NetEvent::Frame { peer, bytes } => Input::Frame { peer, bytes },
         };

@@ -91,6 +91,16 @@ pub enum Observed<'a> {
         /// Why.
         refusal: &'a Refusal,
     },
+    /// A node takes note that a session came up, with what wire version, or that it is gone. No part of the trace's digest: it shows in
+    /// what follows.
+    Session {
+        /// Who.
+        node: PartyId,
+        /// With whom.
+        peer: PartyId,
+        /// What both agreed on; `None` when the session is gone.
+        version: Option<u16>,
+    },
     /// A node has nothing to do: its state in memory, and how far its log is durable.
     Rested {
         /// Who.
@@ -161,6 +171,7 @@ impl Observed<'_> {
             Observed::Submitted { .. } => "submitted",
             Observed::Notified { .. } => "notified",
             Observed::Refused { .. } => "refused",
+            Observed::Session { .. } => "session",
             Observed::Rested { .. } => "rested",
             Observed::Crashed { .. } => "crashed",
             Observed::Restarted { .. } => "restarted",

@@ -25,8 +25,8 @@ impl Default for Trace {
 impl Trace {
     /// Takes one observation into account.
     pub fn observe(&mut self, now_ns: u64, seen: &Observed<'_>) {
+        let Some((tag, node, word)) = key(seen) else { return };
         self.observations += 1;
-        let (tag, node, word) = key(seen);
         let mut head = [0u8; 25];
         head[..8].copy_from_slice(&now_ns.to_le_bytes());
         head[8] = tag;
@@ -57,6 +57,7 @@ impl Trace {
             | Observed::Submitted { .. }
             | Observed::Notified { .. }
             | Observed::Refused { .. }
+            | Observed::Session { .. }
             | Observed::Rested { .. }
             | Observed::Crashed { .. }
             | Observed::Restarted { .. }
@@ -79,10 +80,11 @@ impl Trace {
     }
 }
 
-/// What tells two observations of one kind and moment apart.
-fn key(seen: &Observed<'_>) -> (u8, PartyId, u64) {
+/// What tells two observations of one kind and moment apart; `None` for what is no part of the digest.
+fn key(seen: &Observed<'_>) -> Option<(u8, PartyId, u64)> {
     let nobody = PartyId(usize::MAX);
-    match seen {
+    Some(match seen {
+        Observed::Session { .. } => return None,
         Observed::Appended { node, first, .. } => (0, *node, first.0),
         Observed::Synced { node, end } => (1, *node, end.0),
         Observed::Sent { node, to, .. } => (2, *node, to.0 as u64),
@@ -100,7 +102,7 @@ fn key(seen: &Observed<'_>) -> (u8, PartyId, u64) {
         Observed::Fault { id, .. } => (12, nobody, *id as u64),
         Observed::Healed => (13, nobody, 0),
         Observed::Ended { .. } => (14, nobody, 0),
-    }
+    })
 }
 
 /// Sixteen of BLAKE3's chunks: what its widest implementation takes at once.

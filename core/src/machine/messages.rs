@@ -130,7 +130,10 @@ impl Node {
         let unknown = self.state.channel(id).is_none() && self.state.virtual_channel(id).is_none();
         let proposes = signed.turn() == TurnNum::PREFUND
             && unknown
-            && matches!(refusal, Refusal::Policy(_) | Refusal::Limit { .. });
+            && matches!(
+                refusal,
+                Refusal::Policy(_) | Refusal::Limit { .. } | Refusal::OldPeer { .. }
+            );
         let objective = ObjectiveId { channel: id, kind };
         let bytes = Wire::Rejected { objective }.encode();
         proposes.then_some(Effect::Send { peer, bytes })

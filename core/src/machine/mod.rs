@@ -11,6 +11,7 @@ pub mod virtual_policy;
 mod attention;
 mod blocks;
 mod commands;
+mod dialect;
 mod messages;
 mod notices;
 mod payments;

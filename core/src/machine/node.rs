@@ -44,8 +44,8 @@ pub struct Node {
 pub struct Session {
     /// When this process started.
     pub(super) started: Timestamp,
-    /// Peers with a session.
-    pub(super) up: BTreeSet<Address>,
+    /// Peers with a session, and its wire version.
+    pub(super) up: BTreeMap<Address, u16>,
     /// Channels whose peer has told us what it knows since we started.
     pub(super) witnessed: BTreeSet<ChannelId>,
     /// When to ask again for what a peer knows.
@@ -275,8 +275,8 @@ impl Node {
         }
         let Verified::Plain(input) = input else { return };
         match input {
-            Input::PeerUp { peer } => {
-                self.session.up.insert(*peer);
+            Input::PeerUp { peer, version } => {
+                self.session.up.insert(*peer, *version);
                 self.hurry(now, *peer);
             }
             Input::PeerDown { peer } => {
@@ -299,7 +299,10 @@ impl Node {
     fn decide(&self, now: Timestamp, input: &Verified) -> Result<Decision, Refusal> {
         match input {
             Verified::Dropped { .. } => Ok(Decision::default()),
-            Verified::Message { peer, message } => self.on_message(now, *peer, message),
+            Verified::Message { peer, message } => {
+                self.check_dialect(*peer, message)?;
+                self.on_message(now, *peer, message)
+            }
             Verified::Blocks { from, head, blocks, published } => {
                 let mut decision = self.on_blocks(*from, *head, blocks);
                 decision.events.splice(0..0, self.on_published(published));

@@ -56,6 +56,7 @@ impl Node {
                 "who opens a virtual channel is its payer: participants[0]".into(),
             ));
         }
+        self.check_versions(&terms.participants)?;
         let right =
             virtual_policy::check_virtual_terms(&self.state, &self.config, terms, me, ledger)?;
         let (origin, terms) = (Origin::User, terms.clone());
@@ -70,6 +71,7 @@ impl Node {
         amount: Amount,
     ) -> Result<Decision, Refusal> {
         self.may_pay(channel)?;
+        self.check_versions(&[channel.payee()])?;
         let promised = self.session.unsealed.by_channel.get(&channel.id).map(|(total, _)| *total);
         let before = promised.unwrap_or(channel.paid());
         let balance = channel.amount.saturating_sub(before);

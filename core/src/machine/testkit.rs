@@ -223,6 +223,7 @@ impl<const N: usize> World<N> {
     }
 
     fn release(&mut self, who: usize, effect: Effect) {
+        let Some(effect) = self.nodes[who].in_dialect(effect) else { return };
         self.released[who].push(effect.clone());
         match effect {
             Effect::Send { peer, bytes } => {

@@ -93,6 +93,7 @@ impl Node {
         if !terms.participants.contains(&peer) {
             return Err(Refusal::NotCounterparty { peer, channel: id });
         }
+        self.check_versions(&terms.participants)?;
         let me = self.address();
         let right =
             virtual_policy::check_virtual_proposal(&self.state, &self.config, now, &terms, me)?;

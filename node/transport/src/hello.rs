@@ -1,6 +1,7 @@
 //! What two nodes must agree on before they talk: the chain (never sent) and the wire version.
 
 use fairway_core::types::Address;
+use fairway_core::wire::negotiate;
 
 use crate::handshake::HandshakeError;
 use crate::identity::{CARD_BYTES, IdentityCard};
@@ -34,8 +35,7 @@ impl VersionRange {
 
     /// The highest version in both ranges.
     pub fn common(self, other: VersionRange) -> Option<u16> {
-        let highest = self.max.min(other.max);
-        (highest >= self.min.max(other.min)).then_some(highest)
+        negotiate(&(self.min..=self.max), &(other.min..=other.max))
     }
 }
 

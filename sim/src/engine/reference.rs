@@ -151,6 +151,10 @@ impl Reference {
     }
 
     fn carry(&mut self, from: PartyId, to: PartyId, bytes: Vec<u8>) {
+        // Without a common wire version there is no session to carry anything.
+        if self.world.agreed(from, to).is_none() {
+            return self.world.message_lost();
+        }
         let World { network, chance, now, .. } = &mut self.world;
         let (now, passage) = (*now, network.pass(*now, from, to, chance));
         if passage.damaged {
@@ -172,10 +176,11 @@ impl Reference {
                 let now = self.world.now;
                 let cut =
                     self.world.network.is_cut(now, a, b) || self.world.network.is_cut(now, b, a);
+                let Some(version) = self.world.agreed(a, b).filter(|_| !cut) else { return };
                 for (this, other) in [(a, b), (b, a)] {
                     let peer = self.world.parties[other.0].key.address();
-                    if !cut && self.world.parties[other.0].up {
-                        self.feed(this, Input::PeerUp { peer });
+                    if self.world.parties[other.0].up {
+                        self.feed(this, Input::PeerUp { peer, version });
                     }
                 }
             }
@@ -284,6 +289,7 @@ impl Reference {
         let Some(driver) = &mut slot.driver else { return false };
         let any = !slot.inbox.is_empty();
         for input in slot.inbox.drain(..) {
+            self.world.session(party, &input);
             driver.input(now, verify(input, &mut self.world.memo));
         }
         any

@@ -319,7 +319,7 @@ impl Actors {
             }
             Effect::Submit { call } => self.submit(node, call)?,
             Effect::Connect { peer } => {
-                self.actors[node.0].inputs.push_back(Input::PeerUp { peer });
+                self.actors[node.0].inputs.push_back(Input::PeerUp { peer, version: 2 });
             }
             Effect::FetchBlocks { from } => {
                 let at = usize::try_from(from.0).unwrap_or(usize::MAX);

@@ -224,3 +224,121 @@ impl Invariant for EverybodyIsWhole {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::*;
+    use super::super::fixture_virtual::*;
+    use super::*;
+
+    /// Who agreed on the channel before its first block, with these events on top, and faults are over.
+    fn funded(who: PartyId, more: Vec<Event>) -> Story {
+        let mut story = Story::of("everybody-is-whole");
+        story.logs(who, opened(who)).unwrap();
+        story.funds();
+        story.logs(who, more).unwrap();
+        story.heals().unwrap();
+        story
+    }
+
+    /// Both signed that Bob was paid 1 ETH less than he put in.
+    fn update(who: PartyId, peer: PartyId) -> Vec<Event> {
+        let update = state(2, [6, 4]);
+        vec![signs(&update, who), receives(&update, peer)]
+    }
+
+    /// The node says that the channel is over.
+    fn done(who: PartyId, story: &mut Story) {
+        let completed = Event::ObjectiveCompleted { id: objective(ObjectiveKind::DirectDefund) };
+        story.logs(who, vec![approves(ObjectiveKind::DirectDefund), completed]).unwrap();
+    }
+
+    /// The channel ends on chain with these shares; what the end of the run says of `who`.
+    fn ends_with(mut story: Story, who: PartyId, shares: [u64; 2]) -> Result<(), Violation> {
+        story.mines_call(MALLORY, conclude(&final_state(3, shares))).unwrap();
+        done(who, &mut story);
+        story.ends(&[who])
+    }
+
+    #[test]
+    fn who_has_what_its_log_says_is_whole() {
+        for shares in [[6, 4], [7, 3]] {
+            ends_with(funded(ALICE, update(ALICE, BOB)), ALICE, shares).unwrap();
+        }
+    }
+
+    #[test]
+    fn who_has_less_than_its_log_says_is_not() {
+        let violation = ends_with(funded(ALICE, update(ALICE, BOB)), ALICE, [4, 6]).unwrap_err();
+        assert_fires(&violation, "everybody-is-whole", ALICE);
+        assert_eq!(violation.kind, Kind::Liveness);
+        assert_eq!(violation.loss, Some((ALICE, ether(2))));
+    }
+
+    #[test]
+    fn who_was_not_paid_at_all_is_not() {
+        let mut story = funded(ALICE, update(ALICE, BOB));
+        story.mines(1).unwrap();
+        done(ALICE, &mut story);
+        let violation = story.ends(&[ALICE]).unwrap_err();
+        assert_fires(&violation, "everybody-is-whole", ALICE);
+        assert_eq!(violation.loss, Some((ALICE, ether(6))));
+    }
+
+    #[test]
+    fn what_the_peer_may_enforce_is_no_loss() {
+        let mut more = update(ALICE, BOB);
+        more.push(signs(&state(3, [4, 6]), ALICE));
+        ends_with(funded(ALICE, more.clone()), ALICE, [4, 6]).unwrap();
+        assert!(ends_with(funded(ALICE, more), ALICE, [3, 7]).is_err());
+    }
+
+    /// Bob, the payee of a virtual channel over the ledger channel, holds a voucher of 1 ETH.
+    fn payee() -> Vec<Event> {
+        let terms = direct_terms();
+        let prefund = virtual_state(&terms, TurnNum::PREFUND, 0);
+        let added = guaranteed(&state(2, [5, 5]), [3, 5], &terms, ALICE, BOB);
+        let named = Event::LedgerNamed { channel: virtual_id(&terms), ledger: channel() };
+        let mut events = vec![takes_part(&terms, None), named];
+        events.extend(unanimous(&prefund, BOB, &[ALICE]));
+        events.extend(unanimous(&added, BOB, &[ALICE]));
+        events.push(promised(&terms, 1));
+        events
+    }
+
+    #[test]
+    fn a_payee_is_owed_its_vouchers() {
+        ends_with(funded(BOB, payee()), BOB, [4, 6]).unwrap();
+        let violation = ends_with(funded(BOB, payee()), BOB, [5, 5]).unwrap_err();
+        assert_fires(&violation, "everybody-is-whole", BOB);
+        assert_eq!(violation.loss, Some((BOB, ether(1))));
+    }
+
+    #[test]
+    fn who_was_away_or_forgot_is_not_judged() {
+        let mut away = funded(ALICE, update(ALICE, BOB));
+        away.crashes_and_loses_nothing(ALICE);
+        // Half of a challenge of 60 s.
+        away.mines(3).unwrap();
+        away.restarts(ALICE, false).unwrap();
+        ends_with(away, ALICE, [4, 6]).unwrap();
+
+        let mut forgot = funded(ALICE, update(ALICE, BOB));
+        forgot.crashes_and_loses_nothing(ALICE);
+        forgot.restarts(ALICE, true).unwrap();
+        ends_with(forgot, ALICE, [4, 6]).unwrap();
+
+        let mut back = funded(ALICE, update(ALICE, BOB));
+        back.crashes_and_loses_nothing(ALICE);
+        back.mines(2).unwrap();
+        back.restarts(ALICE, false).unwrap();
+        assert!(ends_with(back, ALICE, [4, 6]).is_err(), "24 s are less than half");
+    }
+
+    #[test]
+    fn nobody_is_judged_before_everything_is_over() {
+        let mut story = funded(ALICE, update(ALICE, BOB));
+        story.mines_call(MALLORY, conclude(&final_state(3, [4, 6]))).unwrap();
+        story.ends(&[ALICE]).unwrap();
+    }
+}

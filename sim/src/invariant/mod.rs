@@ -1,7 +1,7 @@
 //! What must hold in every run: the list, and what they share.
 //!
 //! General statements only, never one for a known bug. Each has a test in which it fires on a bad trace; the statement, its
-//! number and its observables are those of the protocol's catalogue (I1 to I48).
+//! number and its observables are those of the protocol's catalogue (I1 to I48); I49 is ours.
 
 #![allow(clippy::result_large_err, reason = "a violation ends the run: its size costs nothing")]
 
@@ -39,6 +39,7 @@ mod shares;
 mod stale;
 mod unanimous;
 mod valid;
+mod versions;
 mod view;
 mod views_agree;
 mod virtual_view;
@@ -228,6 +229,7 @@ pub fn all(setting: &Setting) -> Vec<Box<dyn Invariant + Send>> {
         Box::new(vouchers::VouchersOnlyGrow::new(run)),
         Box::new(entitled::EverybodyIsWhole::new(run)),
         Box::new(views_agree::LedgerViewsAgree::new(run)),
+        Box::new(versions::SpeaksTheAgreedVersion::new(run)),
     ]
 }
 
@@ -270,4 +272,5 @@ const NAMES: &[&str] = &[
     "vouchers-only-grow",
     "everybody-is-whole",
     "ledger-views-agree",
+    "speaks-the-agreed-version",
 ];

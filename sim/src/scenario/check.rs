@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fairway_core::wire::WIRE_VERSIONS;
+
 use super::engine::{Availability, Family, available};
 use super::fault::{ChainFault, Fault, FaultDo, Target};
 use super::names::{EVENT_NAMES, GOAL_NAMES, unknown};
@@ -108,6 +110,7 @@ impl Check<'_> {
         for (name, party) in &topology.party {
             let path = format!("topology.party.{name}");
             self.party(&path, name);
+            self.versions(&format!("{path}.versions"), party.versions);
             if let Some(step) = &party.clock.step
                 && step.at.least() >= self.file.phases.chaos
             {
@@ -118,6 +121,20 @@ impl Check<'_> {
         let is_honest = |name: &String| topology.party.get(name).is_none_or(|p| p.role.is_honest());
         if !topology.parties.iter().any(is_honest) {
             self.add("topology.parties", "expected at least one honest party, found none");
+        }
+    }
+
+    /// Whether these are versions that this build speaks, the oldest first.
+    fn versions(&mut self, path: &str, versions: Option<(u16, u16)>) {
+        let Some((oldest, newest)) = versions else { return };
+        let (first, last) = (WIRE_VERSIONS.start(), WIRE_VERSIONS.end());
+        if oldest > newest || !WIRE_VERSIONS.contains(&oldest) || !WIRE_VERSIONS.contains(&newest) {
+            self.add(
+                path,
+                format!(
+                    "expected the oldest and the newest wire version, from {first} to {last}, found [{oldest}, {newest}]"
+                ),
+            );
         }
     }
 
@@ -379,7 +396,10 @@ impl Check<'_> {
             OpKind::ForceClose(close) => {
                 self.channel_use(path, "channel", &close.channel, Some(&close.from));
             }
-            OpKind::Restart(restart) => self.party(&format!("{path}.party"), &restart.party),
+            OpKind::Restart(restart) => {
+                self.party(&format!("{path}.party"), &restart.party);
+                self.versions(&format!("{path}.versions"), restart.versions);
+            }
         }
     }
 

@@ -23,6 +23,9 @@ impl Plan {
             if let Some(clock) = describe_clock(&party.clock) {
                 lines.push(format!("{}'s clock {clock}.", party.name));
             }
+            if let Some(versions) = party.versions {
+                lines.push(format!("{} speaks {}.", party.name, spoken(versions)));
+            }
         }
         match self.chain.backend {
             Backend::Model => {}
@@ -74,6 +77,14 @@ fn describe_clock(clock: &PlannedClock) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
+fn spoken((oldest, newest): (u16, u16)) -> String {
+    if oldest == newest {
+        format!("wire version {newest} alone")
+    } else {
+        format!("wire versions {oldest} to {newest}")
+    }
+}
+
 fn ahead(shift: Shift) -> String {
     let size = about(&Nanos(shift.0.unsigned_abs()));
     if shift.0 < 0 { format!("{size} behind") } else { format!("{size} ahead") }
@@ -95,8 +106,11 @@ impl fmt::Display for PlannedOp {
             OpAction::ForceClose { channel, from } => {
                 write!(f, "{from} closes {channel} on chain")?
             }
-            OpAction::Restart { party, down } => {
+            OpAction::Restart { party, down, versions } => {
                 write!(f, "{party} is stopped properly and started again after {},", about(down))?;
+                if let Some(versions) = versions {
+                    write!(f, " speaking {},", spoken(*versions))?;
+                }
             }
         }
         match &self.when {

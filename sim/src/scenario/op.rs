@@ -125,6 +125,9 @@ pub struct Restart {
     /// How long it is away.
     #[serde(default = "no_gap")]
     pub down: Dist<Nanos>,
+    /// The oldest and the newest wire version that it speaks from then on; by default those that it spoke before.
+    #[serde(default)]
+    pub versions: Option<(u16, u16)>,
 }
 
 fn once() -> Dist<Count> {

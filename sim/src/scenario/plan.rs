@@ -85,6 +85,10 @@ pub struct PlannedParty {
     pub funds: Amount,
     /// Its clock.
     pub clock: PlannedClock,
+    /// The oldest and the newest wire version that it speaks. Left out when it is all that the build knows, so that older plans are read
+    /// and written as they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versions: Option<(u16, u16)>,
 }
 
 /// How a party's clock differs from true time.
@@ -249,6 +253,9 @@ pub enum OpAction {
         party: String,
         /// How long it is away.
         down: Nanos,
+        /// The wire versions that it speaks from then on. Left out when they stay.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        versions: Option<(u16, u16)>,
     },
 }
 

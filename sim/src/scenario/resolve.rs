@@ -99,7 +99,13 @@ fn resolve_party(chance: &mut Chance, file: &ScenarioFile, name: &str) -> Planne
     let party = file.topology.party.get(name).cloned().unwrap_or_default();
     let mut draw = Drawer { chance, owner: name.to_string() };
     let clock = resolve_clock(&mut draw, &party.clock);
-    PlannedParty { name: name.to_string(), role: party.role, funds: party.funds.0, clock }
+    PlannedParty {
+        name: name.to_string(),
+        role: party.role,
+        funds: party.funds.0,
+        clock,
+        versions: party.versions,
+    }
 }
 
 fn resolve_clock(draw: &mut Drawer<'_>, clock: &Clock) -> PlannedClock {
@@ -173,6 +179,7 @@ fn resolve_op(chance: &mut Chance, file: &ScenarioFile, index: usize, op: &Op) -
         OpKind::Restart(restart) => OpAction::Restart {
             party: restart.party.clone(),
             down: draw.draw("down", &restart.down),
+            versions: restart.versions,
         },
     };
     PlannedOp { id, when, what }

@@ -189,6 +189,30 @@ fn bad_scenarios_are_refused_with_one_line_each() {
 }
 
 #[test]
+fn wire_versions_that_nobody_speaks_are_refused() {
+    for (bad, found) in [("[1, 3]", "[1, 3]"), ("[0, 1]", "[0, 1]"), ("[2, 1]", "[2, 1]")] {
+        let expected =
+            format!("expected the oldest and the newest wire version, from 1 to 2, found {found}");
+        let party = GOOD.replacen("funds = \"10 ETH\"", &format!("versions = {bad}"), 1);
+        let error = parse(&party).unwrap_err().to_string();
+        assert_eq!(error, format!("x.toml:12: topology.party.bob.versions: {expected}"));
+        let restart = format!(
+            "[[op]]\nat = \"1s\"\ndo = \"restart\"\nargs = {{ party = \"bob\", versions = {bad} }}\n[phases]"
+        );
+        let restart = GOOD.replacen("[phases]", &restart, 1);
+        let error = parse(&restart).unwrap_err().to_string();
+        assert!(error.contains("op[3].args.versions") && error.ends_with(&expected), "{error}");
+    }
+    let old = GOOD.replacen("funds = \"10 ETH\"", "versions = [1, 1]", 1);
+    let plan = parse(&old).unwrap().resolve(&mut Chance::new(1));
+    assert_eq!(plan.party("bob").unwrap().versions, Some((1, 1)));
+    assert!(plan.describe().contains(&"bob speaks wire version 1 alone.".to_string()));
+    // Older plans are written as they were.
+    let json = serde_json::to_string(&good().resolve(&mut Chance::new(1))).unwrap();
+    assert!(!json.contains("versions"), "{json}");
+}
+
+#[test]
 fn a_negative_scenario_must_expect_a_violation() {
     let error = Scenario::parse("negative/x", "x.toml", GOOD, &[]).unwrap_err();
     assert_eq!(

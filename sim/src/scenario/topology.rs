@@ -51,13 +51,15 @@ pub struct Party {
     pub funds: Money,
     /// How its clock differs from true time.
     pub clock: Clock,
+    /// The oldest and the newest wire version that it speaks; by default all that this build knows.
+    pub versions: Option<(u16, u16)>,
 }
 
 impl Default for Party {
     /// Honest, with 100 ETH and a good clock.
     fn default() -> Party {
         let funds = Money(fairway_core::types::Amount::ether(100));
-        Party { role: Role::Honest, funds, clock: Clock::default() }
+        Party { role: Role::Honest, funds, clock: Clock::default(), versions: None }
     }
 }
 

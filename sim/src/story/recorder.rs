@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fairway_core::event::{Event, WantedTx};
 use fairway_core::nitro::{Call, State};
 use fairway_core::types::{Address, BlockNum, TurnNum};
-use fairway_core::wire::Wire;
+use fairway_core::wire::{WIRE_VERSION_MAX, Wire};
 
 use super::explain::what_broke;
 use super::words::{call_amount, call_state, capitalized, wire_channel, wire_noun, wire_turn};
@@ -113,6 +113,15 @@ impl Recorder {
             Observed::Rested { node, state, durable, refused } => {
                 self.party_state(now_ns, *node, PartyState::of(state, *durable, *refused));
             }
+            // Where both speak the newest, there is nothing to tell.
+            Observed::Session { node, peer, version: Some(version) }
+                if *version < WIRE_VERSION_MAX =>
+            {
+                let (who, other) = (self.names.party(*node), self.names.party(*peer));
+                let text = format!("{who} meets {other}: they speak wire version {version}");
+                self.at(now_ns, LineKind::Phase, *node, text);
+            }
+            Observed::Session { .. } => {}
             Observed::Crashed { node } => {
                 let text = format!("{} dies without warning", self.names.party(*node));
                 self.at(now_ns, LineKind::Crash, *node, text);

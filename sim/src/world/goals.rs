@@ -78,6 +78,7 @@ impl Goals {
             | Observed::Submitted { .. }
             | Observed::Notified { .. }
             | Observed::Refused { .. }
+            | Observed::Session { .. }
             | Observed::Crashed { .. }
             | Observed::Stopped { .. }
             | Observed::Block { .. }

@@ -2,6 +2,7 @@
 
 use fairway_core::driver::{Driver, OpenError, Step};
 use fairway_core::effect::Effect;
+use fairway_core::input::Input;
 use fairway_core::log::{FileRepair, FileWrite, Finding, SyncSet};
 use fairway_core::machine::NodeState;
 use fairway_core::types::Lsn;
@@ -237,6 +238,18 @@ impl World {
             }
             Effect::Notify(_) => {}
             Effect::Connect { .. } => {}
+        }
+    }
+
+    /// A node is about to take an input: where it is news of a session, everybody who watches sees it.
+    pub fn session(&mut self, node: PartyId, input: &Input) {
+        let (peer, version) = match input {
+            Input::PeerUp { peer, version } => (*peer, Some(*version)),
+            Input::PeerDown { peer } => (*peer, None),
+            _ => return,
+        };
+        if let Some(peer) = self.party_at(peer) {
+            self.observe(&Observed::Session { node, peer, version });
         }
     }
 

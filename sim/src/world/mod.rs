@@ -309,6 +309,11 @@ impl World {
         self.parties.iter().position(|p| p.key.address() == address).map(PartyId)
     }
 
+    /// The wire version that a session of these two uses now: what their transports would agree on.
+    pub fn agreed(&self, a: PartyId, b: PartyId) -> Option<u16> {
+        self.parties[a.0].versions().common(self.parties[b.0].versions())
+    }
+
     /// The channel that operations call by this name, once it was opened.
     pub fn channel_named(&self, name: &str) -> Option<ChannelId> {
         self.workload.channel(name)

@@ -1,6 +1,7 @@
 //! One party: its key, its disk, its clock, and whether it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, PoisonError};
 
 use fairway_core::config::{Config, Policy};
@@ -9,7 +10,10 @@ use fairway_core::log::FileWrite;
 use fairway_core::machine::Start;
 use fairway_core::nitro::{Crypto, SecretKey};
 use fairway_core::types::{Amount, Lsn, Timestamp};
+use fairway_core::wire::WIRE_VERSIONS;
 use fairway_core::{driver, driver::Driver, driver::OpenError, log};
+
+use fairway_transport::VersionRange;
 
 use super::chain::Endpoint;
 use crate::byzantine::Strategy;
@@ -111,6 +115,15 @@ impl PartyClock {
 }
 
 impl Party {
+    /// The wire versions that it speaks, as its transport offers them.
+    ///
+    /// # Panics
+    /// The range is empty; a scenario with such a one is refused.
+    pub fn versions(&self) -> VersionRange {
+        let speaks = &self.config.wire_versions;
+        VersionRange::new(*speaks.start(), *speaks.end()).expect("a party speaks some version")
+    }
+
     /// Opens its node over its disk, as a process start does, and says what its log holds.
     ///
     /// # Errors
@@ -138,6 +151,11 @@ pub fn events_written(writes: &[FileWrite]) -> Option<(Lsn, Vec<(Timestamp, Even
     let events: Result<Vec<_>, _> =
         log::events(&batch).map(|e| e.map(|(at, recorded)| (at, recorded.event))).collect();
     Some((batch.first, events.ok()?))
+}
+
+/// The wire versions that a plan gives a node; all that this build knows where it gives none.
+pub fn spoken(versions: Option<(u16, u16)>) -> RangeInclusive<u16> {
+    versions.map_or(WIRE_VERSIONS, |(oldest, newest)| oldest..=newest)
 }
 
 /// Settings for simulated nodes: real rules, short pauses.

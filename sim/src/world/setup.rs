@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fairway_core::config::Config;
 use fairway_core::event::Pins;
 use fairway_core::nitro::Crypto;
 use fairway_core::nitro::adjudicator::Adjudicator;
@@ -67,16 +68,14 @@ pub(super) fn make_party(
         Role::Honest => None,
         Role::Byzantine(strategy) => byzantine::by_name(strategy.name()),
     };
+    let challenge_min = u32::try_from(challenge_min).unwrap_or(u32::MAX);
+    let config = party::config(mutant, challenge_min, plan.patience);
     Party {
         id: PartyId(index),
         name: planned.name.clone(),
         pins: pins(key.address()),
         key,
-        config: party::config(
-            mutant,
-            u32::try_from(challenge_min).unwrap_or(u32::MAX),
-            plan.patience,
-        ),
+        config: Config { wire_versions: party::spoken(planned.versions), ..config },
         disk: Disk::default(),
         strategy,
         up: false,

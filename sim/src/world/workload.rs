@@ -159,7 +159,9 @@ impl World {
                 self.workload.payments_left.insert(op, payments.len());
                 return self.after(0, Timer::Pay { op, nth: 0 });
             }
-            OpAction::Restart { party, down } => return self.restart(op, &party.clone(), down.0),
+            OpAction::Restart { party, down, versions } => {
+                return self.restart(op, &party.clone(), down.0, *versions);
+            }
         };
         if let (Some(party), Some(command)) = (self.party_named(from), command) {
             self.ask(op, party, command);
@@ -181,15 +183,19 @@ impl World {
         }
     }
 
-    fn restart(&mut self, op: usize, party: &str, down: u64) {
+    fn restart(&mut self, op: usize, party: &str, down: u64, versions: Option<(u16, u16)>) {
         let id = self.plan.ops[op].id;
         self.workload.finish(op, id);
         self.milestones();
-        if let Some(party) = self.party_named(party)
-            && self.parties[party.0].up
-        {
+        let Some(party) = self.party_named(party) else { return };
+        let up = self.parties[party.0].up;
+        if up {
             self.kill(party);
             self.after(down, Timer::Start(party));
+        }
+        // Where its machine is down already, its next start is one with the other software.
+        if versions.is_some() {
+            self.parties[party.0].config.wire_versions = super::party::spoken(versions);
         }
     }
 

@@ -64,7 +64,7 @@ fn unacknowledged_messages_are_sent_again_with_longer_pauses() {
     world.pass(10);
     assert_eq!(sent(&world), 4, "after 1, 3 and 7 seconds");
     let peer = bob().address();
-    world.input(ALICE, Input::PeerUp { peer });
+    world.input(ALICE, Input::PeerUp { peer, version: 2 });
     assert_eq!(sent(&world), 5, "at once when a session comes up");
 }
 

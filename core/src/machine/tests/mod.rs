@@ -6,4 +6,5 @@ mod commands;
 mod life;
 mod messages;
 mod recovery;
+mod versions;
 mod virtuals;

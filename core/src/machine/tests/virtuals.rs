@@ -21,11 +21,11 @@ const HUB: usize = 1;
 /// Time for a challenge of 600 s to end and everything after it, in blocks of twelve seconds.
 const DISPUTE_BLOCKS: u64 = 140;
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config { payment_app: PAYMENT_APP, ..Config::default() }
 }
 
-fn ledger_terms(left: usize, nonce: u64) -> Terms {
+pub(super) fn ledger_terms(left: usize, nonce: u64) -> Terms {
     Terms {
         participants: [key_of(left).address(), key_of(left + 1).address()],
         nonce,
@@ -35,11 +35,11 @@ fn ledger_terms(left: usize, nonce: u64) -> Terms {
 }
 
 /// The ledger channel between `left` and the next.
-fn ledger(left: usize) -> ChannelId {
+pub(super) fn ledger(left: usize) -> ChannelId {
     ledger_terms(left, 1).fixed_part(APP).channel_id()
 }
 
-fn virtual_terms<const N: usize>(nonce: u64) -> VirtualTerms {
+pub(super) fn virtual_terms<const N: usize>(nonce: u64) -> VirtualTerms {
     VirtualTerms {
         participants: (0..N).map(|who| key_of(who).address()).collect(),
         nonce,
@@ -49,12 +49,12 @@ fn virtual_terms<const N: usize>(nonce: u64) -> VirtualTerms {
     }
 }
 
-fn id<const N: usize>() -> ChannelId {
+pub(super) fn id<const N: usize>() -> ChannelId {
     virtual_terms::<N>(1).fixed_part(PAYMENT_APP).channel_id()
 }
 
 /// Everybody has an open ledger channel with the next.
-fn ledgers<const N: usize>() -> World<N> {
+pub(super) fn ledgers<const N: usize>() -> World<N> {
     ledgers_with(config())
 }
 
@@ -70,23 +70,23 @@ fn ledgers_with<const N: usize>(config: Config) -> World<N> {
     world
 }
 
-fn opened<const N: usize>() -> World<N> {
+pub(super) fn opened<const N: usize>() -> World<N> {
     let mut world = ledgers();
     let terms = virtual_terms::<N>(1);
     world.command(ALICE, Command::OpenVirtual { terms, ledger: None }).unwrap();
     world
 }
 
-fn v<const N: usize>(world: &World<N>, who: usize) -> &VirtualChannel {
+pub(super) fn v<const N: usize>(world: &World<N>, who: usize) -> &VirtualChannel {
     world.nodes[who].state().virtual_channel(id::<N>()).expect("the channel is known")
 }
 
-fn pay<const N: usize>(world: &mut World<N>, amount: u64) -> Result<Accepted, Refusal> {
+pub(super) fn pay<const N: usize>(world: &mut World<N>, amount: u64) -> Result<Accepted, Refusal> {
     world.command(ALICE, Command::Pay { channel: id::<N>(), amount: wei(amount) })
 }
 
 /// What leader and follower of the ledger channel between `left` and the next hold in it, as the follower sees it.
-fn balances<const N: usize>(world: &World<N>, left: usize) -> [Amount; 2] {
+pub(super) fn balances<const N: usize>(world: &World<N>, left: usize) -> [Amount; 2] {
     let channel = world.nodes[left + 1].state().channel(ledger(left)).unwrap();
     [0, 1].map(|i| channel.balance(i))
 }

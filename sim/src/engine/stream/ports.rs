@@ -75,7 +75,11 @@ impl<H: Host> WorldPorts<H> {
                 Input::Frame { peer, bytes }
             }
         };
-        self.hook(|world| verify(input, &mut world.memo)).ok()
+        self.hook(|world| {
+            world.session(self.party, &input);
+            verify(input, &mut world.memo)
+        })
+        .ok()
     }
 }
 
@@ -90,7 +94,7 @@ enum Arrived {
 impl From<NetEvent> for Arrived {
     fn from(event: NetEvent) -> Arrived {
         Arrived::Event(match event {
-            NetEvent::Up { peer, .. } => Ok(Input::PeerUp { peer }),
+            NetEvent::Up { peer, version } => Ok(Input::PeerUp { peer, version }),
             NetEvent::Down { peer, .. } => Ok(Input::PeerDown { peer }),
             NetEvent::Frame { peer, bytes } => Err((peer, bytes)),
         })

@@ -5,11 +5,8 @@ use std::future::pending;
 use std::io;
 
 use fairway_core::types::{Address, Timestamp};
-use fairway_core::wire::WIRE_VERSIONS;
 use fairway_transport::pump::pump;
-use fairway_transport::{
-    ChainPin, Clock, Config, Dial, Events, Handle, Identity, Network, VersionRange,
-};
+use fairway_transport::{ChainPin, Clock, Config, Dial, Events, Handle, Identity, Network};
 use tokio::select;
 
 use super::host::Host;
@@ -72,8 +69,7 @@ fn wiring(world: &World, id: PartyId) -> Wiring {
     let node_seed = *blake3::hash(party.key.address().as_slice()).as_bytes();
     let identity = Identity::new(&party.key, world.options().crypto, node_seed);
     let chain = ChainPin { chain_id: party.pins.chain_id, adjudicator: party.pins.adjudicator };
-    let versions = VersionRange::new(*WIRE_VERSIONS.start(), *WIRE_VERSIONS.end())
-        .expect("there is a wire version");
+    let versions = party.versions();
     let config = Config {
         keepalive_ms: KEEPALIVE_MS,
         handshake_ms: HANDSHAKE_MS,
