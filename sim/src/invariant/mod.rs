@@ -53,6 +53,7 @@ use fairway_core::types::{Amount, ChannelId};
 
 use crate::observe::{Observed, PartyId, PartyInfo};
 use crate::world::memo::Memo;
+pub use enforcer::CONTRADICTION;
 use run::Run;
 pub use view::Views;
 pub use watch::Watch;
