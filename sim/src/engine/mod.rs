@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::chance::Chance;
-use crate::invariant::{Closest, Violation};
+use crate::invariant::{self, Closest, Violation};
 use crate::observe::PartyId;
 use crate::scenario::FaultKind;
 use crate::scenario::{Engine, Plan};
@@ -67,9 +67,11 @@ impl Verdict {
         *self == Verdict::Pass
     }
 
-    /// Whether the simulation itself is wrong: its chain did something else than the deployed contracts.
+    /// Whether the simulation itself is wrong: its chain did something else than the deployed contracts, or the enforcer's two oracles
+    /// contradict each other.
     pub fn is_harness_bug(&self) -> bool {
-        matches!(self, Verdict::Panic(message) if message.starts_with(chain::DISAGREEMENT))
+        let bugs = [chain::DISAGREEMENT, invariant::CONTRADICTION];
+        matches!(self, Verdict::Panic(message) if bugs.iter().any(|bug| message.starts_with(bug)))
     }
 }
 

@@ -237,12 +237,7 @@ impl Enforceable {
         let mut game = Game::new(oracle, &node.book, &self.memo, &within, visits)?;
         let promised = oracle.total(&within);
         let found = game.play(contract, &live, self.now);
-        assert!(
-            found.payout >= promised,
-            "harness bug: the enforcer promised {promised} where {} can be brought about ({:?})",
-            found.payout,
-            found.reach,
-        );
+        agree(promised, found.payout, found.reach);
         Some(found.reach)
     }
 
@@ -267,6 +262,20 @@ impl Enforceable {
         Some(within)
     }
 }
+
+/// Ends the run where the fast oracle promised more than the game brings: one of them is wrong, and no node is to blame.
+///
+/// # Panics
+/// With a message that begins with [`CONTRADICTION`].
+fn agree(promised: Amount, payout: Amount, reach: Reach) {
+    assert!(
+        payout >= promised,
+        "{CONTRADICTION}: {promised} were promised where {payout} can be brought about ({reach:?})"
+    );
+}
+
+/// How the message begins with which a run ends whose enforcer contradicts itself: a bug of the harness.
+pub const CONTRADICTION: &str = "the enforcer's oracles contradict each other";
 
 /// Whether the durable log holds the node's own signature on a state, or one that makes it meaningless.
 fn holds(book: &Book, state: &State, index: usize) -> bool {

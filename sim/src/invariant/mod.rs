@@ -25,6 +25,7 @@ mod final_outcome;
 mod fixture;
 #[cfg(test)]
 mod fixture_virtual;
+mod flood;
 mod funded;
 mod guarantees;
 mod holdings;
@@ -53,6 +54,7 @@ use fairway_core::types::{Amount, ChannelId};
 
 use crate::observe::{Observed, PartyId, PartyInfo};
 use crate::world::memo::Memo;
+pub use enforcer::CONTRADICTION;
 use run::Run;
 pub use view::Views;
 pub use watch::Watch;
@@ -230,6 +232,7 @@ pub fn all(setting: &Setting) -> Vec<Box<dyn Invariant + Send>> {
         Box::new(entitled::EverybodyIsWhole::new(run)),
         Box::new(views_agree::LedgerViewsAgree::new(run)),
         Box::new(versions::SpeaksTheAgreedVersion::new(run)),
+        Box::new(flood::FloodsAreBounded::new(run)),
     ]
 }
 
@@ -273,4 +276,5 @@ const NAMES: &[&str] = &[
     "everybody-is-whole",
     "ledger-views-agree",
     "speaks-the-agreed-version",
+    "floods-are-bounded",
 ];

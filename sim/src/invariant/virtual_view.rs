@@ -81,6 +81,12 @@ impl VirtualView {
         self.states.keys().any(|(t, _)| *t == turn)
     }
 
+    /// Whether this participant's signature on a state of this turn is on record.
+    pub fn signed_by(&self, turn: TurnNum, index: usize) -> bool {
+        let bit = u32::try_from(index).ok().and_then(|i| 1u32.checked_shl(i)).unwrap_or(0);
+        self.states.iter().any(|((t, _), (_, mask))| *t == turn && mask & bit != 0)
+    }
+
     /// Whether the node has signed a state of this turn.
     pub fn signed(&self, turn: TurnNum) -> bool {
         self.signed_paid(turn).is_some()

@@ -143,3 +143,18 @@ fn a_signature_that_was_released_and_forgotten_counts() {
     let violation = story.says(BOB, ALICE, &low).unwrap_err();
     assert_fires(&violation, NAME, BOB);
 }
+
+/// Goal: where the two oracles contradict each other, the simulator is to blame and not a node.
+#[test]
+fn oracles_that_disagree_are_a_bug_of_the_harness() {
+    use super::{Reach, agree};
+    use crate::engine::RunReport;
+    agree(ether(2), ether(2), Reach::Exhaustive);
+    let panic = std::panic::catch_unwind(|| agree(ether(2), ether(1), Reach::Bounded(3)));
+    let message = panic.unwrap_err().downcast_ref::<String>().cloned().unwrap();
+    let verdict = RunReport::panicked(message.clone()).verdict;
+    assert!(verdict.is_harness_bug(), "{message}");
+    assert_eq!(crate::campaign::exit_code(&verdict), 7);
+    // A node that panics with the same words somewhere else in its message is no harness.
+    assert!(!RunReport::panicked(format!("a node: {message}")).verdict.is_harness_bug());
+}
