@@ -124,7 +124,7 @@ impl Ports for NodePorts {
             Effect::Send { peer, bytes } => drop(self.network.send(peer, bytes)),
             // Our own address or too many peers: the peer then has to dial us.
             Effect::Connect { peer } => drop(self.network.connect(peer)),
-            Effect::Submit { call } => self.chain.submit(call),
+            Effect::Submit { call, .. } => self.chain.submit(call),
             Effect::FetchBlocks { from } => self.chain.fetch(from),
             Effect::Reply { request, reply } => {
                 if let Some(waiting) = self.desk.replies.remove(&request) {

@@ -212,7 +212,7 @@ impl World {
                 self.act(Act::Carry { from: id, to, bytes });
                 self.strike_armed(id, Side::AfterSend);
             }
-            Effect::Submit { call } => {
+            Effect::Submit { call, .. } => {
                 self.observe(&Observed::Submitted { node: id, call: &call });
                 let at = fairway_core::types::Timestamp(super::EPOCH_MS + self.now / 1_000_000);
                 let from = self.parties[id.0].key.address();
