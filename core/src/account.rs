@@ -100,6 +100,7 @@ pub enum Withheld {
 #[derive(Clone, Debug)]
 pub struct Account {
     fees: Fees,
+    never_bumps: bool,
     head: Head,
     /// Between the last two heads, in seconds.
     block_s: u64,
@@ -137,6 +138,7 @@ impl Account {
     pub fn new(config: &Config, head: Head) -> Account {
         Account {
             fees: config.fees,
+            never_bumps: config.mutant("fee-never-bumped"),
             head,
             block_s: 1,
             open: BTreeMap::new(),
@@ -296,10 +298,10 @@ impl Account {
                 urgency = urgency.or(place.wish.urgency);
             }
             let push = self.push_of(urgency);
-            let now = self.head.number;
+            let (now, frozen) = (self.head.number, self.never_bumps);
             let Some(place) = self.open.get_mut(&nonce) else { continue };
             let is_stuck = now.0 >= place.sent_at.0.saturating_add(push.wait);
-            let raised = push.raised(place.fee, fresh).filter(|_| is_stuck);
+            let raised = push.raised(place.fee, fresh).filter(|_| is_stuck && !frozen);
             if let Some(fee) = raised {
                 (place.fee, place.hash, place.sent_at) = (fee, None, now);
             }

@@ -114,6 +114,10 @@ pub const MUTANTS: &[Mutant] = &[
         id: "voucher-before-sync",
         what: "sends a voucher before its log holds it, so that a crash makes it promise less",
     },
+    Mutant {
+        id: "fee-never-bumped",
+        what: "leaves a transaction that is stuck at the fee that it was first sent with",
+    },
 ];
 
 #[cfg(test)]

@@ -83,6 +83,7 @@ pub(super) fn make_party(
         stopped: None,
         incarnation: 0,
         endpoint: Endpoint(u32::try_from(index).unwrap_or(u32::MAX)),
+        account: None,
         clock: PartyClock::new(planned.clock),
         may_have_forgotten: false,
         images: wants_images.then(Vec::new),
@@ -143,7 +144,6 @@ fn strains_chain(fault: &FaultAction) -> bool {
         | FaultAction::MissingCalldata { .. }
         | FaultAction::DuplicateLogs { .. }
         | FaultAction::StaleHead { .. }
-        | FaultAction::FeeSpike { .. }
         | FaultAction::DropTx { .. }
         | FaultAction::RevertPayee { .. } => true,
         FaultAction::PowerLoss { .. }
@@ -161,6 +161,8 @@ fn strains_chain(fault: &FaultAction) -> bool {
         | FaultAction::Rot { .. }
         | FaultAction::TornWrite { .. }
         | FaultAction::StrangerDeposit { .. }
+        // Bounded below what an answer may offer.
+        | FaultAction::FeeSpike { .. }
         | FaultAction::Step { .. }
         | FaultAction::Freeze { .. } => false,
     }
