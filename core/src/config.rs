@@ -2,7 +2,7 @@
 
 use core::ops::RangeInclusive;
 
-use crate::types::{Address, Amount};
+use crate::types::{Address, Amount, FeePerGas};
 use crate::wire::WIRE_VERSIONS;
 
 /// Settings of one node. They are not part of the log: changing one changes only what is decided from then on.
@@ -19,6 +19,8 @@ pub struct Config {
     pub resend_max_ms: u64,
     /// Pause before a transaction that the chain does not show is submitted again: a few blocks.
     pub tx_resend_ms: u64,
+    /// What transactions may cost, and when more is offered.
+    pub fees: Fees,
     /// Who answers a challenge with an old state.
     pub defend: Defend,
     /// Seconds between blocks of the chain, at most as a rule: part of [`Config::margin_s`].
@@ -41,6 +43,37 @@ pub struct Config {
     /// The planted bug of this run, if any.
     #[cfg(feature = "simulation")]
     pub mutant: Option<&'static str>,
+}
+
+/// What transactions may cost, and when more is offered. See [`crate::account`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fees {
+    /// Most that is offered for a transaction that can wait.
+    pub max: FeePerGas,
+    /// Most that is offered for an answer to a challenge; where it is below [`Fees::max`], that.
+    ///
+    /// # Danger
+    /// While gas costs more than this, no answer is mined, and an old state wins.
+    pub defence_max: FeePerGas,
+    /// Blocks that a transaction waits before more is offered for it; counted from its last broadcast.
+    pub stuck_blocks: u64,
+    /// How long a transaction is pushed after the node has last asked for it, in seconds of the chain's time: longer than
+    /// [`Config::resend_max_ms`], with which the node repeats what it still wants.
+    pub wanted_s: u64,
+    /// Gas with which one channel is defended: an answer, and what brings the money out.
+    pub defence_gas: u64,
+}
+
+impl Default for Fees {
+    fn default() -> Fees {
+        Fees {
+            max: FeePerGas::gwei(200),
+            defence_max: FeePerGas::gwei(2_000),
+            stuck_blocks: 3,
+            wanted_s: 120,
+            defence_gas: 600_000,
+        }
+    }
 }
 
 /// Who answers a challenge with an old state, or one that a voucher could be redeemed against.
@@ -108,6 +141,7 @@ impl Default for Config {
             resend_ms: 1_000,
             resend_max_ms: 30_000,
             tx_resend_ms: 15_000,
+            fees: Fees::default(),
             defend: Defend::Auto,
             block_time_s: 1,
             inclusion_s: 5,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{ObjectiveId, RejectReason};
 use crate::input::RequestId;
 use crate::nitro::Call;
-use crate::types::{Address, Amount, BlockNum, ChannelId, TurnNum};
+use crate::types::{Address, Amount, BlockNum, ChainTime, ChannelId, TurnNum};
 
 /// Something for the world to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +28,15 @@ pub enum Effect {
         /// The peer.
         peer: Address,
     },
-    /// Submit a transaction. See [`Call`] for what happens when it is submitted twice.
+    /// See to it that a transaction is mined; said again for as long as it is wanted. Whether anything is broadcast, at which nonce
+    /// and for how much, is the [account](crate::account)'s business. See [`Call`] for what happens when it is mined twice.
     Submit {
         /// The call.
         call: Call,
+        /// What hangs on its time.
+        urgency: Urgency,
+        /// Channels of ours that are not finished: each may have to be defended.
+        at_stake: u64,
     },
     /// Ask the chain endpoint for blocks.
     FetchBlocks {
@@ -47,6 +52,39 @@ pub enum Effect {
     },
     /// Tell whoever listens.
     Notify(Notice),
+}
+
+impl Effect {
+    /// A transaction that can wait, by somebody who defends nothing.
+    pub fn submit(call: Call) -> Effect {
+        Effect::Submit { call, urgency: Urgency::Normal, at_stake: 0 }
+    }
+}
+
+/// What hangs on the time at which a transaction is mined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Nothing but patience.
+    Normal,
+    /// An answer to a challenge: at the deadline the challenged state is final.
+    Defence {
+        /// When the challenge ends; an answer in a block of this time comes too late.
+        deadline: ChainTime,
+        /// How long the challenge lasts, in seconds.
+        window_s: u32,
+    },
+}
+
+impl Urgency {
+    /// The more urgent of two: the earlier deadline.
+    pub fn or(self, other: Urgency) -> Urgency {
+        match (self, other) {
+            (Urgency::Normal, urgent) | (urgent, Urgency::Normal) => urgent,
+            (Urgency::Defence { deadline: a, .. }, Urgency::Defence { deadline: b, .. }) => {
+                if a <= b { self } else { other }
+            }
+        }
+    }
 }
 
 /// A command was taken on and is durable.

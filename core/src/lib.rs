@@ -11,6 +11,7 @@
 //! nitro                      what the contracts see
 //! event input effect wire    the vocabulary
 //! channel virtual_channel ledger chain_view    rules
+//! account                    transactions by nonce and fee
 //! objective                  one flowchart a file
 //! machine                    decide, apply, wishes
 //! log                        durable bytes
@@ -37,6 +38,8 @@ pub mod channel;
 pub mod config;
 pub mod ledger;
 pub mod virtual_channel;
+
+pub mod account;
 
 mod mutant;
 pub use mutant::{MUTANTS, MUTANTS_COMPILED, Mutant};

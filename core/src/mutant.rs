@@ -118,6 +118,10 @@ pub const MUTANTS: &[Mutant] = &[
         id: "speaks-too-new",
         what: "sends what it knows, whatever wire version the session agreed on",
     },
+    Mutant {
+        id: "fee-never-bumped",
+        what: "leaves a transaction that is stuck at the fee that it was first sent with",
+    },
 ];
 
 #[cfg(test)]

@@ -282,6 +282,28 @@ impl fmt::Display for BlockNum {
     }
 }
 
+/// What a unit of gas may cost, in wei. Range: `0 ..= 2^64 - 1`, which is eighteen whole tokens for one unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FeePerGas(pub u64);
+
+impl FeePerGas {
+    /// `n` gwei: 10^9 wei each.
+    pub const fn gwei(n: u64) -> FeePerGas {
+        FeePerGas(n.saturating_mul(1_000_000_000))
+    }
+
+    /// What `gas` units cost.
+    pub fn times(self, gas: u64) -> Amount {
+        Amount(U256::from(self.0).saturating_mul(U256::from(gas)))
+    }
+}
+
+impl fmt::Display for FeePerGas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} wei per gas", self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

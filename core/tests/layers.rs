@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["nitro"],
     &["chain_types", "event", "input", "effect", "wire"],
     &["channel", "virtual_channel", "ledger", "chain_view", "config"],
+    &["account"],
     &["objective"],
     &["machine"],
     &["log"],

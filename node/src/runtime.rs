@@ -116,7 +116,7 @@ impl RunningNode {
         let (network, sessions, events) =
             Network::new(setup.transport, identity, fresh, clock, setup.peers.clone())?;
         let (data_dir, pins, key, config) = (setup.data_dir, setup.pins, setup.key, setup.config);
-        let blocks_max = config.blocks_max;
+        let chain_config = config.clone();
         let opening = tokio::task::spawn_blocking(move || open(data_dir, pins, key, config, clock));
         let (files, mut driver) = opening.await.expect("opening a log does not panic")?;
         let opened = Opened { lsn: driver.durable(), findings: driver.findings().to_vec() };
@@ -134,7 +134,7 @@ impl RunningNode {
             disk,
             inbox,
             network: sessions.clone(),
-            chain: setup.chain.endpoint(me, blocks_max, sender.clone()),
+            chain: setup.chain.endpoint(me, &chain_config, sender.clone()),
             notices: notices.clone(),
             desk: Desk::default(),
         };

@@ -147,7 +147,7 @@ impl World {
                 let peer = key_of(who).address();
                 self.actors[to].inputs.push_back(Input::Frame { peer, bytes });
             }
-            Effect::Submit { call } => {
+            Effect::Submit { call, .. } => {
                 if !self.pool.contains(&call) {
                     self.pool.push(call);
                 }

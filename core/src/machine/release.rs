@@ -5,10 +5,12 @@ use alloc::vec::Vec;
 use super::node::Node;
 use super::outbox::{self, Want, Wish};
 use super::virtual_outbox;
+use crate::chain_view::OnChainStatus;
 use crate::channel::{Channel, Phase};
 use crate::config::Defend;
-use crate::effect::Effect;
+use crate::effect::{Effect, Urgency};
 use crate::event::{MessageKey, WantedTx};
+use crate::nitro::Call;
 use crate::types::{BlockNum, ChannelId, Lsn, Timestamp};
 use crate::virtual_channel::VirtualChannel;
 use crate::wire::Wire;
@@ -69,7 +71,7 @@ impl Node {
                     let (peer, wire) = virtual_outbox::message(v, *key)?;
                     Some(Effect::Send { peer, bytes: wire.encode() })
                 }
-                Want::Tx(tx) => virtual_outbox::call(v, tx).map(|call| Effect::Submit { call }),
+                Want::Tx(tx) => virtual_outbox::call(v, tx).map(|call| self.submit(&wish, call)),
                 Want::Deposit => None,
             };
         }
@@ -90,9 +92,33 @@ impl Node {
             // The channel may be over, and we may have forgotten it: money sent there is lost.
             Want::Deposit if self.state.recovery().is_some() => None,
             Want::Deposit | Want::Tx(_) => {
-                outbox::call(&sources, &wish.want, attempt).map(|call| Effect::Submit { call })
+                outbox::call(&sources, &wish.want, attempt).map(|call| self.submit(&wish, call))
             }
         }
+    }
+
+    fn submit(&self, wish: &Wish, call: Call) -> Effect {
+        let urgency = self.urgency(wish);
+        let direct = self.state.channels().filter(|c| c.phase < Phase::Finished).count();
+        let virtuals = self.state.virtual_channels().filter(|v| v.phase < Phase::Finished).count();
+        Effect::Submit { call, urgency, at_stake: (direct as u64).saturating_add(virtuals as u64) }
+    }
+
+    /// An answer has until the challenge at the head ends. What answers none can wait.
+    fn urgency(&self, wish: &Wish) -> Urgency {
+        let Want::Tx(WantedTx::Checkpoint { .. } | WantedTx::Redeem { .. }) = wish.want else {
+            return Urgency::Normal;
+        };
+        let fixed = match self.state.channel(wish.channel) {
+            Some(channel) => Some(&channel.fixed),
+            None => self.state.virtual_channel(wish.channel).map(|v| &v.fixed),
+        };
+        let head = self.state.chain().at_head(wish.channel);
+        if let (OnChainStatus::Challenged(c), Some(fixed)) = (&head.status, fixed) {
+            let (deadline, window_s) = (c.finalizes_at, fixed.challenge_duration);
+            return Urgency::Defence { deadline, window_s };
+        }
+        Urgency::Normal
     }
 
     fn ask(&mut self, now: Timestamp, id: ChannelId) -> Option<Effect> {

@@ -233,7 +233,7 @@ impl<const N: usize> World<N> {
                     self.mail.push_back((to, Input::Frame { peer, bytes }));
                 }
             }
-            Effect::Submit { call } => {
+            Effect::Submit { call, .. } => {
                 if self.mined[who] && !self.pool.contains(&(who, call.clone())) {
                     self.pool.push((who, call));
                 }
@@ -336,7 +336,7 @@ impl<const N: usize> World<N> {
     /// The calls that this node ever submitted.
     pub fn submitted(&self, who: usize) -> impl Iterator<Item = &Call> {
         self.released[who].iter().filter_map(|e| match e {
-            Effect::Submit { call } => Some(call),
+            Effect::Submit { call, .. } => Some(call),
             _ => None,
         })
     }

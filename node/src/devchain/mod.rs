@@ -8,21 +8,26 @@
 //! the chain's time runs ahead of the wall's: durations of challenges count the chain's.
 
 mod ledger;
+mod mempool;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use fairway_core::account::{Account, Head, Tx};
 use fairway_core::chain_types::{B256, Block, BlockRef};
+use fairway_core::config::Config;
+use fairway_core::effect::Urgency;
 use fairway_core::event::Pins;
 use fairway_core::input::Input;
 use fairway_core::nitro::{Call, Crypto};
-use fairway_core::types::{Address, Amount, BlockNum, ChainTime, ChannelId};
+use fairway_core::types::{Address, Amount, BlockNum, ChainTime, ChannelId, FeePerGas};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::clock::WallClock;
 use crate::inbox::{Inbox, Stopped};
 use ledger::Ledger;
+use mempool::Mempool;
 
 /// The id of development chains, as other tools use it.
 pub const CHAIN_ID: u64 = 31_337;
@@ -62,8 +67,9 @@ pub struct Endpoint {
 pub type Receipt = Result<BlockNum, String>;
 
 enum Request {
-    Join { who: Address, inbox: Inbox },
-    Submit { from: Address, call: Call, receipt: Option<oneshot::Sender<Receipt>> },
+    Join { who: Address, config: Box<Config>, inbox: Inbox },
+    Wish { from: Address, call: Call, urgency: Urgency, at_stake: u64 },
+    Submit { from: Address, call: Call, receipt: oneshot::Sender<Receipt> },
     Fetch { from: BlockNum, blocks_max: u64, inbox: Inbox },
     Accounts(oneshot::Sender<Accounts>),
 }
@@ -91,9 +97,11 @@ impl DevChain {
         DevChain(sender)
     }
 
-    /// One node's endpoint; the node hears of new blocks from now on.
-    pub fn endpoint(&self, me: Address, blocks_max: u64, inbox: Inbox) -> Endpoint {
-        self.ask(Request::Join { who: me, inbox: inbox.clone() });
+    /// One node's endpoint; the node hears of new blocks from now on. A node that was there before has forgotten its transactions.
+    pub fn endpoint(&self, me: Address, config: &Config, inbox: Inbox) -> Endpoint {
+        let blocks_max = config.blocks_max;
+        let config = Box::new(config.clone());
+        self.ask(Request::Join { who: me, config, inbox: inbox.clone() });
         Endpoint { chain: self.clone(), me, blocks_max, inbox }
     }
 
@@ -103,7 +111,7 @@ impl DevChain {
     /// [`Stopped`].
     pub async fn execute(&self, from: Address, call: Call) -> Result<Receipt, Stopped> {
         let (receipt, result) = oneshot::channel();
-        let request = Request::Submit { from, call, receipt: Some(receipt) };
+        let request = Request::Submit { from, call, receipt };
         self.0.send(request).await.map_err(|_| Stopped)?;
         result.await.map_err(|_| Stopped)
     }
@@ -125,9 +133,9 @@ impl DevChain {
 }
 
 impl Endpoint {
-    /// Submits a transaction.
-    pub fn submit(&self, call: Call) {
-        self.chain.ask(Request::Submit { from: self.me, call, receipt: None });
+    /// Takes on a transaction that the node wants, or notes that it still does: see [`Account::submit`].
+    pub fn submit(&self, call: Call, urgency: Urgency, at_stake: u64) {
+        self.chain.ask(Request::Wish { from: self.me, call, urgency, at_stake });
     }
 
     /// Asks for blocks; they arrive as an input.
@@ -143,14 +151,14 @@ struct Chain {
     /// From genesis on; the index is the number.
     blocks: Vec<Block>,
     ledger: Ledger,
-    mempool: VecDeque<Tx>,
-    nodes: BTreeMap<Address, Inbox>,
+    mempool: Mempool,
+    nodes: BTreeMap<Address, Node>,
 }
 
-struct Tx {
-    from: Address,
-    call: Call,
-    receipt: Option<oneshot::Sender<Receipt>>,
+/// A node that listens, and its transactions, which the chain's task keeps for it.
+struct Node {
+    inbox: Inbox,
+    account: Account,
 }
 
 impl Chain {
@@ -159,7 +167,7 @@ impl Chain {
         let hash = B256::from(*blake3::hash(&time.0.to_be_bytes()).as_bytes());
         let header = BlockRef { hash, time, ..BlockRef::default() };
         let genesis = Block { header, ..Block::default() };
-        let (mempool, nodes) = (VecDeque::new(), BTreeMap::new());
+        let (mempool, nodes) = (Mempool::default(), BTreeMap::new());
         Chain { clock, blocks: vec![genesis], ledger, mempool, nodes }
     }
 
@@ -182,20 +190,51 @@ impl Chain {
         self.blocks[self.blocks.len() - 1].header
     }
 
+    /// What an account is told. Gas costs nothing here, so a fee is a number that replacements raise.
+    fn account_head(&self, of: Address) -> Head {
+        let BlockRef { number, time, .. } = self.head();
+        let nonce = self.mempool.nonce(of);
+        Head { number, time, nonce, base_fee: FeePerGas(1), balance: None }
+    }
+
+    /// Puts a node's transactions into the mempool. What a full one does not take, the account sends again.
+    fn broadcast(&mut self, from: Address, txs: Vec<Tx>) {
+        let mut txs = VecDeque::from(txs);
+        while let Some(tx) = txs.pop_front() {
+            if let (Some(answer), Some(node)) =
+                (self.mempool.send(from, &tx), self.nodes.get_mut(&from))
+            {
+                txs.extend(node.account.sent(&tx, answer));
+            }
+        }
+    }
+
+    fn tell_accounts(&mut self) {
+        let whose: Vec<Address> = self.nodes.keys().copied().collect();
+        for who in whose {
+            let head = self.account_head(who);
+            let Some(node) = self.nodes.get_mut(&who) else { continue };
+            let open = node.account.open().map(|(_, hash)| hash);
+            let unknown: BTreeSet<_> = open.filter(|hash| !self.mempool.has(*hash)).collect();
+            let txs = node.account.block(head, &unknown);
+            self.broadcast(who, txs);
+        }
+    }
+
     /// Executes the mempool in order of arrival, and tells everybody.
     fn mine(&mut self) {
         let parent = self.head();
         let number = BlockNum(parent.number.0 + 1);
         let time = ChainTime((self.clock.now().0 / 1_000).max(parent.time.0 + 1));
         let (mut logs, mut candidates) = (Vec::new(), Vec::new());
-        for tx in std::mem::take(&mut self.mempool) {
+        for tx in self.mempool.take_body() {
             let channel = tx.call.channel();
             let result = self.ledger.execute(time, tx.from, &tx.call, &mut Crypto::Real);
             let result = result.map(|emitted| logs.extend(emitted)).map_err(|f| f.to_string());
             candidates.extend(tx.call.unlogged_candidate().filter(|_| result.is_ok()).cloned());
             if let (Err(reason), Some(node)) = (&result, self.nodes.get(&tx.from)) {
                 // Lost when the node is busy; it sees the chain's state anyway.
-                let _ = node.offer(Input::TxReverted { channel, reason: reason.clone() });
+                let _ = node.inbox.offer(Input::TxReverted { channel, reason: reason.clone() });
             }
             if let Some(receipt) = tx.receipt {
                 // Whoever submitted it may have gone away.
@@ -206,17 +245,23 @@ impl Chain {
         let hash = hash(&header, &logs);
         let header = BlockRef { hash, ..header };
         self.blocks.push(Block::new(header, logs).with_candidates(candidates));
-        self.nodes.retain(|_, inbox| inbox.offer(Input::NewHead { number }).is_ok());
+        self.tell_accounts();
+        self.nodes.retain(|_, node| node.inbox.offer(Input::NewHead { number }).is_ok());
     }
 
     fn answer(&mut self, request: Request) {
         match request {
-            Request::Join { who, inbox } => drop(self.nodes.insert(who, inbox)),
-            Request::Submit { from, call, receipt } => {
-                if self.mempool.len() < MEMPOOL_MAX {
-                    self.mempool.push_back(Tx { from, call, receipt });
-                }
+            Request::Join { who, config, inbox } => {
+                let account = Account::new(&config, self.account_head(who));
+                self.nodes.insert(who, Node { inbox, account });
             }
+            Request::Wish { from, call, urgency, at_stake } => {
+                let Some(node) = self.nodes.get_mut(&from) else { return };
+                // Gas costs nothing, so nothing is withheld.
+                let txs = node.account.submit(call, urgency, at_stake).unwrap_or_default();
+                self.broadcast(from, txs);
+            }
+            Request::Submit { from, call, receipt } => self.mempool.push(from, call, receipt),
             Request::Fetch { from, blocks_max, inbox } => {
                 let blocks = self.report(from, blocks_max);
                 // A busy node asks again.
@@ -244,8 +289,6 @@ fn hash(header: &BlockRef, logs: &[fairway_core::nitro::Log]) -> B256 {
     B256::from(*hasher.finalize().as_bytes())
 }
 
-/// Transactions that wait for a block at most.
-const MEMPOOL_MAX: usize = 1_024;
 /// Requests that wait for the chain's task at most.
 const REQUESTS_MAX: usize = 1_024;
 
@@ -270,12 +313,20 @@ mod tests {
     }
 
     fn submit(chain: &mut Chain, call: Call) {
-        chain.answer(Request::Submit { from: ALICE, call, receipt: None });
+        let urgency = Urgency::Normal;
+        chain.answer(Request::Wish { from: ALICE, call, urgency, at_stake: 0 });
+    }
+
+    fn join(chain: &mut Chain, inbox: Inbox) {
+        let config = Box::new(Config::default());
+        chain.answer(Request::Join { who: ALICE, config, inbox });
     }
 
     #[test]
     fn blocks_connect_and_their_blooms_promise_their_logs() {
         let mut chain = chain();
+        let (sender, _queue) = inbox();
+        join(&mut chain, sender);
         submit(&mut chain, deposit(0, 4));
         chain.mine();
         chain.mine();
@@ -295,7 +346,7 @@ mod tests {
     #[test]
     fn a_reverted_transaction_is_told_to_its_sender_and_changes_nothing() {
         let (mut chain, (sender, mut queue)) = (chain(), inbox());
-        chain.answer(Request::Join { who: ALICE, inbox: sender });
+        join(&mut chain, sender);
         for (call, reason) in
             [(deposit(3, 4), "held != expectedHeld"), (deposit(0, 11), "insufficient funds")]
         {
@@ -314,9 +365,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wished_for_twice_is_mined_once() {
+        let mut chain = chain();
+        let (sender, _queue) = inbox();
+        join(&mut chain, sender.clone());
+        submit(&mut chain, deposit(0, 4));
+        submit(&mut chain, deposit(0, 4));
+        // A restart: the same wish is the same transaction.
+        join(&mut chain, sender);
+        submit(&mut chain, deposit(0, 4));
+        chain.mine();
+        let accounts = chain.ledger.accounts();
+        assert_eq!(accounts.transactions.values().sum::<u64>(), 1);
+        assert_eq!(accounts.balances, [(ALICE, Amount::wei(6))].into());
+    }
+
+    #[test]
     fn a_node_that_is_gone_is_forgotten() {
         let (mut chain, (sender, queue)) = (chain(), inbox());
-        chain.answer(Request::Join { who: ALICE, inbox: sender });
+        join(&mut chain, sender);
         drop(queue);
         chain.mine();
         assert!(chain.nodes.is_empty());

@@ -134,9 +134,7 @@ impl AlteredFinal {
             if let Some(signed) = cabal.supported(*channel).find(|s| s.hash() == deed.hash) {
                 deed.concluded = true;
                 let candidate = Claim::from(signed);
-                calls.push(Effect::Submit {
-                    call: Call::ConcludeAndTransferAllAssets { candidate },
-                });
+                calls.push(Effect::submit(Call::ConcludeAndTransferAllAssets { candidate }));
             }
         }
         calls

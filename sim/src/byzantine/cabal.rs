@@ -121,7 +121,7 @@ impl Cabal {
                     self.learn_wire(&wire, crypto);
                 }
             }
-            Effect::Submit { call } => match call {
+            Effect::Submit { call, .. } => match call {
                 Call::Challenge { candidate, .. }
                 | Call::Checkpoint { candidate, .. }
                 | Call::Conclude { candidate }

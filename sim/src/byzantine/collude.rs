@@ -125,7 +125,7 @@ impl Collude {
         {
             return Acts::default();
         }
-        if let Effect::Submit { call } = effect {
+        if let Effect::Submit { call, .. } = effect {
             let collects = matches!(
                 call,
                 Call::Reclaim(_) | Call::Transfer { .. } | Call::TransferAllAssets { .. }
@@ -160,7 +160,7 @@ impl Collude {
         {
             calls.push(Call::Conclude { candidate: Claim::from(&agreed) });
         }
-        calls.into_iter().map(|call| Effect::Submit { call }).collect()
+        calls.into_iter().map(Effect::submit).collect()
     }
 
     fn attack_ledger(
@@ -183,7 +183,7 @@ impl Collude {
                 .find(|s| s.turn() < newest.turn() && guarantees_something(s.state()) == with);
             calls.extend(old.and_then(|old| challenge(old, me, cabal)));
         }
-        calls.into_iter().map(|call| Effect::Submit { call }).collect()
+        calls.into_iter().map(Effect::submit).collect()
     }
 }
 

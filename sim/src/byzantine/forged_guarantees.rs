@@ -77,9 +77,11 @@ impl ForgedGuarantees {
             let sig = fooled.and_then(|s| cabal.sign_challenge(me, s.state()));
             let Some((signed, challenger_sig)) = fooled.zip(sig) else { return true };
             let candidate = Claim::from(signed);
-            calls.push(Effect::Submit {
-                call: Call::Challenge { proof: Vec::new(), candidate, challenger_sig },
-            });
+            calls.push(Effect::submit(Call::Challenge {
+                proof: Vec::new(),
+                candidate,
+                challenger_sig,
+            }));
             false
         });
         calls

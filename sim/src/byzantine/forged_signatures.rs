@@ -114,9 +114,7 @@ fn package(
         5 => match cabal.sign_challenge(me, &claim.state) {
             Some(challenger_sig) => {
                 let candidate = on_chain(claim.state, claim.sigs);
-                Effect::Submit {
-                    call: Call::Challenge { proof: Vec::new(), candidate, challenger_sig },
-                }
+                Effect::submit(Call::Challenge { proof: Vec::new(), candidate, challenger_sig })
             }
             None => send(Wire::State(claim)),
         },

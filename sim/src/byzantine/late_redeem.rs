@@ -65,7 +65,7 @@ impl Strategy for LateRedeem {
 
 /// The virtual channel whose voucher an effect redeems.
 fn redeemed(effect: &Effect) -> Option<ChannelId> {
-    let Effect::Submit { call: Call::Challenge { proof, candidate, .. } } = effect else {
+    let Effect::Submit { call: Call::Challenge { proof, candidate, .. }, .. } = effect else {
         return None;
     };
     let redeems = !proof.is_empty() && is_virtual(&candidate.state);
@@ -86,7 +86,7 @@ mod tests {
         let challenger_sig = bob().sign(state.hash());
         let candidate = Claim { sigs: vec![bob().sign(state.hash())], state };
         let call = Call::Challenge { proof: vec![postfund], candidate, challenger_sig };
-        Effect::Submit { call }
+        Effect::submit(call)
     }
 
     #[test]

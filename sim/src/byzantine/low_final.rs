@@ -103,7 +103,7 @@ impl LowFinal {
             if let Some(signed) = cabal.supported(*channel).find(|s| s.hash() == lie.hash) {
                 lie.concluded = true;
                 let candidate = Claim::from(signed);
-                calls.push(Effect::Submit { call: Call::Conclude { candidate } });
+                calls.push(Effect::submit(Call::Conclude { candidate }));
             }
         }
         calls

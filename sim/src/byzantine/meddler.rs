@@ -57,7 +57,7 @@ impl Strategy for Meddler {
         let room = CALLS_MAX.saturating_sub(self.made) as usize;
         calls.truncate(room);
         self.made += calls.len() as u64;
-        acts.release.extend(calls.into_iter().map(|call| Effect::Submit { call }));
+        acts.release.extend(calls.into_iter().map(Effect::submit));
         acts
     }
 

@@ -43,21 +43,21 @@ impl Strategy for PoisonedRedemption {
         _choice: &mut Choice<'_>,
     ) -> Acts {
         match seen {
-            Seen::Wish(Effect::Submit { call: Call::Challenge { proof, candidate, .. } })
-                if !proof.is_empty() && is_virtual(&candidate.state) =>
-            {
+            Seen::Wish(Effect::Submit {
+                call: Call::Challenge { proof, candidate, .. }, ..
+            }) if !proof.is_empty() && is_virtual(&candidate.state) => {
                 let channel = candidate.state.fixed.channel_id();
                 let Some(call) = poison(proof, candidate, me, cabal) else {
                     return Acts::honest(seen);
                 };
                 self.poisoned.entry(channel).or_default();
-                Acts::instead(vec![Effect::Submit { call }])
+                Acts::instead(vec![Effect::submit(call)])
             }
             // The inner node would reclaim: the loss would be the smaller.
-            Seen::Wish(Effect::Submit { call: Call::Reclaim(_) }) => Acts::default(),
+            Seen::Wish(Effect::Submit { call: Call::Reclaim(_), .. }) => Acts::default(),
             Seen::Block(_) => {
                 let calls = self.poisoned.iter_mut().filter_map(|(c, done)| next(*c, done, cabal));
-                Acts::instead(calls.map(|call| Effect::Submit { call }).collect())
+                Acts::instead(calls.map(Effect::submit).collect())
             }
             Seen::Wish(_) | Seen::Message { .. } | Seen::Timer => Acts::honest(seen),
         }
@@ -112,7 +112,7 @@ mod tests {
         let challenger_sig = bob().sign(state.hash());
         let candidate = Claim { sigs: vec![bob().sign(state.hash())], state };
         let call = Call::Challenge { proof: vec![postfund], candidate, challenger_sig };
-        let acts = run.wish(&Effect::Submit { call });
+        let acts = run.wish(&Effect::submit(call));
         let released = calls(&acts.release);
         let [Call::Challenge { candidate, .. }] = released.as_slice() else {
             panic!("{released:?}")

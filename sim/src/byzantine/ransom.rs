@@ -58,7 +58,7 @@ impl Strategy for Ransom {
 impl Ransom {
     /// Whether this is the countersignature that is worth something, or anything after it: messages and transactions alike.
     fn is_withheld(&mut self, effect: &Effect, cabal: &Cabal, choice: &mut Choice<'_>) -> bool {
-        if let Effect::Submit { call } = effect {
+        if let Effect::Submit { call, .. } = effect {
             return self.held.contains_key(&call.channel());
         }
         let Some((_, claim)) = sent_state(effect) else { return !self.held.is_empty() };
@@ -96,7 +96,7 @@ impl Ransom {
         }
         *spent = Some(newest.turn());
         let candidate = disguised(&newest, choice);
-        Some(Effect::Submit { call: Call::Checkpoint { proof: Vec::new(), candidate } })
+        Some(Effect::submit(Call::Checkpoint { proof: Vec::new(), candidate }))
     }
 }
 
@@ -153,7 +153,7 @@ mod tests {
         let [Call::Checkpoint { candidate, .. }] = calls.as_slice() else { panic!("{calls:?}") };
         assert_eq!((&candidate.state, candidate.sigs.len()), (&update(3, [7, 3]), 2));
         assert_eq!(run.see(&Seen::Block(&block)).release, vec![]);
-        let checkpoint = Effect::Submit { call: calls[0].clone() };
+        let checkpoint = Effect::submit(calls[0].clone());
         assert_eq!(run.wish(&checkpoint).release, vec![]);
     }
 

@@ -56,7 +56,7 @@ impl Strategy for StaleChallenge {
             let challenge = candidate.and_then(|old| challenge(old, me, cabal));
             if let Some(call) = challenge {
                 self.made.insert(channel, made + 1);
-                acts.release.push(Effect::Submit { call });
+                acts.release.push(Effect::submit(call));
             }
         }
         acts
@@ -70,7 +70,7 @@ impl Strategy for StaleChallenge {
 impl StaleChallenge {
     /// What the inner node wishes, less what would undo the attack.
     fn without_defence(&self, seen: &Seen<'_>) -> Acts {
-        if let Seen::Wish(Effect::Submit { call }) = seen {
+        if let Seen::Wish(Effect::Submit { call, .. }) = seen {
             let defends = matches!(call, Call::Checkpoint { .. } | Call::Challenge { .. });
             if defends && self.made.contains_key(&call.channel()) {
                 return Acts::default();
@@ -164,14 +164,14 @@ mod tests {
         progressed(&mut run);
         let newest = unanimous(&update(3, [2, 8]));
         let candidate = Claim::from(&newest);
-        let checkpoint = Effect::Submit { call: Call::Checkpoint { proof: vec![], candidate } };
+        let checkpoint = Effect::submit(Call::Checkpoint { proof: vec![], candidate });
         assert_eq!(run.wish(&checkpoint).release, vec![checkpoint.clone()]);
         run.timer();
         assert_eq!(run.wish(&checkpoint).release, vec![]);
         let (channel, outcome) = (channel(), prefund().outcome);
         let state_hash = newest.hash();
         let call = Call::TransferAllAssets { channel, outcome, state_hash };
-        let collect = Effect::Submit { call };
+        let collect = Effect::submit(call);
         assert_eq!(run.wish(&collect).release, vec![collect.clone()]);
     }
 

@@ -97,7 +97,7 @@ pub fn wires(effects: &[Effect]) -> Vec<Wire> {
 /// The calls among the effects.
 pub fn calls(effects: &[Effect]) -> Vec<&Call> {
     fn call(effect: &Effect) -> Option<&Call> {
-        let Effect::Submit { call } = effect else { return None };
+        let Effect::Submit { call, .. } = effect else { return None };
         Some(call)
     }
     effects.iter().filter_map(call).collect()

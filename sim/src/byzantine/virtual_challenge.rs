@@ -63,7 +63,7 @@ impl Strategy for VirtualChallenge {
             let prefund = cabal.supported(channel).next().filter(|_| with_prefund);
             let call = challenge(prefund.unwrap_or(&postfund), me, cabal);
             progress.made += 1;
-            acts.release.extend(call.map(|call| Effect::Submit { call }));
+            acts.release.extend(call.map(Effect::submit));
         }
         acts
     }

@@ -95,7 +95,7 @@ impl Kind {
             Kind::Countersignatures => state().is_some_and(|s| cabal.has_foreign_signature(&s)),
             Kind::Finals => state().is_some_and(|s| s.is_final),
             Kind::Postfund => state().is_some_and(|s| s.turn == TurnNum::POSTFUND),
-            Kind::Deposits => matches!(effect, Effect::Submit { call: Call::Deposit { .. } }),
+            Kind::Deposits => matches!(effect, Effect::Submit { call: Call::Deposit { .. }, .. }),
             Kind::Acks => wire(|w| matches!(w, Wire::Ack { .. })),
             Kind::Requests => {
                 wire(|w| matches!(w, Wire::UpdateRequest { .. } | Wire::CloseRequest { .. }))
@@ -168,7 +168,7 @@ mod tests {
         run_with(Kind::Deposits, 0, |run| {
             let (asset, channel, amount) = (Address::ZERO, channel(), Amount::ether(5));
             let call = Call::Deposit { asset, channel, expected_held: Amount::ZERO, amount };
-            assert_eq!(run.wish(&Effect::Submit { call }).release, vec![]);
+            assert_eq!(run.wish(&Effect::submit(call)).release, vec![]);
             assert_eq!(wish(run, &update(1, [5, 5])), 1);
         });
     }

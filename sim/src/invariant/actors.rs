@@ -317,7 +317,7 @@ impl Actors {
                     self.wire.push((at, to, node, bytes));
                 }
             }
-            Effect::Submit { call } => self.submit(node, call)?,
+            Effect::Submit { call, .. } => self.submit(node, call)?,
             Effect::Connect { peer } => {
                 self.actors[node.0].inputs.push_back(Input::PeerUp { peer, version: 2 });
             }

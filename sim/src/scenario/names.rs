@@ -34,6 +34,7 @@ pub const GOAL_NAMES: &[&str] = &[
     "adversary-sent",
     "adversary-withheld",
     "adversary-called",
+    "fee-raised",
 ];
 
 /// The candidate that was probably meant: the closest, when it is close.

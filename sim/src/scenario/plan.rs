@@ -351,7 +351,7 @@ pub enum FaultAction {
     DuplicateLogs { lasts: Nanos },
     /// The endpoint is behind.
     StaleHead { blocks: Blocks, lasts: Nanos },
-    /// Waiting transactions are not included.
+    /// Gas costs more than honest parties first offer.
     FeeSpike { lasts: Nanos },
     /// Submitted transactions vanish.
     DropTx { probability: Ppm, lasts: Nanos },

@@ -3,7 +3,7 @@
 //! What the adjudicator does is decided by the model in core, with the deployed contracts beside it where the scenario wants them
 //! ([`ChainSim::deploy_contracts`]); this is what a chain adds to it. Time is the engine's: it
 //! calls [`ChainSim::mine`]. Chance is the tape's: every draw goes through a [`Choice`]. Gas and fees are not money here
-//! (the entitlement of a party excludes them); a fee spike is a [`Congestion`].
+//! (the entitlement of a party excludes them); what a block takes for gas decides who is mined ([`ChainSim::set_base_fee`]).
 //!
 //! Faults: protocol.md F19 to F28.
 
@@ -30,7 +30,7 @@ use fairway_core::types::{Address, Amount, BlockNum, ChainTime, ChannelId, Times
 
 pub use endpoint::{Branch, Endpoint, EndpointFaults, LogFault, Outage, Report};
 pub use ledger::Failure;
-pub use mempool::{Congestion, Fate, MempoolFaults, Submission, TxId, Victims};
+pub use mempool::{Bid, Fate, MempoolFaults, ORDINARY_FEE, SPIKE_FEE, Submission, TxId};
 pub use reorg::{Reorg, ReorgError, ReorgPolicy};
 
 use ledger::{Ledger, Tx};
@@ -65,6 +65,8 @@ pub struct ChainSim {
     recent: VecDeque<Recent>,
     txs: Vec<Submission>,
     mempool: Mempool,
+    /// How many transactions of each sender the canonical chain has.
+    nonces: BTreeMap<Address, u64>,
     /// Whose receipt of native tokens reverts.
     refusing: BTreeSet<Address>,
     endpoints: BTreeMap<Endpoint, EndpointFaults>,
@@ -92,6 +94,7 @@ impl ChainSim {
             recent: VecDeque::from([Recent { body: Vec::new(), after }]),
             txs: Vec::new(),
             mempool: Mempool::default(),
+            nonces: BTreeMap::new(),
             refusing: BTreeSet::new(),
             endpoints: BTreeMap::new(),
             branch: 0,
@@ -137,18 +140,22 @@ impl ChainSim {
         self.refusing.remove(&who);
     }
 
-    /// Puts a transaction into the mempool. `at` is the simulation's time, kept for invariants.
+    /// Puts a transaction into the mempool that pays whatever a block takes. `at` is the simulation's time, kept for invariants.
     pub fn submit(&mut self, at: Timestamp, from: Address, call: Call) -> TxId {
+        self.enter(at, from, call, Bid::Market)
+    }
+
+    fn enter(&mut self, at: Timestamp, from: Address, call: Call, bid: Bid) -> TxId {
         let id = TxId(
             u32::try_from(self.txs.len()).expect("a run submits fewer than 2^32 transactions"),
         );
         let (call, head) = (Arc::new(call), self.head());
-        self.txs.push(Submission { id, from, call, at, head, fate: Fate::Pending });
+        self.txs.push(Submission { id, from, call, at, head, bid, fate: Fate::Pending });
         self.mempool.push(id);
         id
     }
 
-    /// Mines the next block: transactions whose delay is over, one sender's in the order of submission, otherwise in drawn
+    /// Mines the next block: transactions whose delay is over and that offer enough, one sender's in their order, otherwise in drawn
     /// order. A block's time is at least one second after its parent's, whatever `now` is.
     pub fn mine(
         &mut self,
@@ -157,8 +164,10 @@ impl ChainSim {
         choice: &mut Choice<'_>,
     ) -> BlockRef {
         let number = BlockNum(self.head().number.0 + 1);
-        let body = self.mempool.take_body(number, &mut self.txs, choice);
-        self.extend(now, body, crypto)
+        let body = self.mempool.take_body(number, &mut self.txs, &self.nonces, choice);
+        let head = self.extend(now, body, crypto);
+        self.drop_outrun();
+        head
     }
 
     /// Executes `body` in a block on top of the head.
@@ -181,9 +190,12 @@ impl ChainSim {
         let hash = self.hash(&header, &body, &results, &logs);
         let header = BlockRef { hash, ..header };
         for (id, result) in body.iter().zip(results) {
-            let fate = &mut self.txs[id.index()].fate;
-            assert_eq!(*fate, Fate::Pending, "{id:?} was mined twice");
-            *fate = Fate::Included { block: header, result };
+            let tx = &mut self.txs[id.index()];
+            assert_eq!(tx.fate, Fate::Pending, "{id:?} was mined twice");
+            tx.fate = Fate::Included { block: header, result };
+            let nonce = self.nonces.entry(tx.from).or_default();
+            assert!(!matches!(tx.bid, Bid::Fixed { nonce: n, .. } if n != *nonce), "{id:?}");
+            *nonce += 1;
         }
         let mined = body.iter().map(|id| &self.txs[id.index()]);
         let succeeded = mined.filter(|tx| matches!(tx.fate, Fate::Included { result: Ok(()), .. }));

@@ -6,8 +6,8 @@ use fairway_core::nitro::Call;
 use fairway_core::types::{Address, ChainTime, Timestamp};
 
 use super::chain::{
-    Congestion, Endpoint, EndpointFaults, Failure, Fate, LogFault, MempoolFaults, ReorgPolicy,
-    TxId, Victims,
+    Endpoint, EndpointFaults, Failure, Fate, LogFault, MempoolFaults, ORDINARY_FEE, ReorgPolicy,
+    SPIKE_FEE, TxId,
 };
 use super::network::{Rule, Trouble};
 use super::{EPOCH_MS, Lift, STRANGER, Timer, World};
@@ -135,11 +135,8 @@ impl World {
                 );
             }
             FaultAction::FeeSpike { lasts } => {
-                let honest = self.parties.iter().filter(|p| p.strategy.is_none());
-                let victims = Victims::Only(honest.map(|p| p.key.address()).collect());
-                let until = fairway_core::types::BlockNum(u64::MAX);
-                self.chain.set_congestion(Some(Congestion { until, victims }));
-                self.last(lasts.0, Lift::Congestion);
+                self.chain.set_base_fee(SPIKE_FEE);
+                self.last(lasts.0, Lift::Fee);
             }
             FaultAction::DropTx { probability, lasts } => {
                 let drop_permille = u64::from(probability.0 / 1_000);
@@ -193,7 +190,7 @@ impl World {
             Lift::DiskFull(party) => self.parties[party.0].disk.set_free_bytes(None),
             Lift::Endpoints => self.heal_endpoints(),
             Lift::Mempool => self.chain.set_mempool(MempoolFaults::default()),
-            Lift::Congestion => self.chain.set_congestion(None),
+            Lift::Fee => self.chain.set_base_fee(ORDINARY_FEE),
             Lift::Link(a, b) => {
                 if self.parties[a.0].up && self.parties[b.0].up {
                     self.act(super::Act::Reconnect(a, b));
@@ -298,7 +295,9 @@ impl World {
 
     /// A transaction is on its way; its sender is told if it reverts.
     pub(super) fn submitted(&mut self, party: PartyId, tx: TxId) {
-        self.in_flight.push((party, tx));
+        if !self.in_flight.contains(&(party, tx)) {
+            self.in_flight.push((party, tx));
+        }
     }
 
     /// Tells senders whose transactions reverted in the last block.

@@ -36,6 +36,7 @@ impl World {
     pub fn start(&mut self, id: PartyId) -> Result<Driver, OpenError> {
         let party = &mut self.parties[id.0];
         party.incarnation += 1;
+        party.account = None;
         match party.open(self.now) {
             Ok((driver, log)) => {
                 party.up = true;
@@ -57,6 +58,9 @@ impl World {
                         may_have_forgotten,
                     };
                     self.observe(&seen);
+                }
+                if self.parties[id.0].strategy.is_none() {
+                    self.open_account(id);
                 }
                 self.reconnect(id);
                 Ok(driver)
@@ -213,13 +217,7 @@ impl World {
                 self.act(Act::Carry { from: id, to, bytes });
                 self.strike_armed(id, Side::AfterSend);
             }
-            Effect::Submit { call } => {
-                self.observe(&Observed::Submitted { node: id, call: &call });
-                let at = fairway_core::types::Timestamp(super::EPOCH_MS + self.now / 1_000_000);
-                let from = self.parties[id.0].key.address();
-                let tx = self.chain.submit(at, from, call);
-                self.submitted(id, tx);
-            }
+            Effect::Submit { call, urgency, at_stake } => self.submit(id, call, urgency, at_stake),
             Effect::FetchBlocks { from } => {
                 self.goals.fetch(id, from);
                 let incarnation = self.parties[id.0].incarnation;

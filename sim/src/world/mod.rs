@@ -4,6 +4,7 @@
 //! A world knows no engine. An engine executes the drivers' steps and calls the hooks here at each of them; the world says through
 //! [`Act`]s what must be started, killed, delivered or fed. So faults, workload, invariants and traces are the same on every engine.
 
+mod account;
 pub mod chain;
 pub mod faults;
 pub mod goals;
@@ -154,7 +155,7 @@ pub(crate) enum Lift {
     DiskFull(PartyId),
     Endpoints,
     Mempool,
-    Congestion,
+    Fee,
     Link(PartyId, PartyId),
 }
 
@@ -457,6 +458,7 @@ impl World {
         let number = self.chain.head().number;
         for i in 0..self.parties.len() {
             let id = PartyId(i);
+            self.tell_account(id);
             if self.parties[i].up {
                 let incarnation = self.parties[i].incarnation;
                 let delay = self.rpc_latency(id);

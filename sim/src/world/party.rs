@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, PoisonError};
 
-use fairway_core::config::{Config, Policy};
+use fairway_core::account::Account;
+use fairway_core::config::{Config, Fees, Policy};
 use fairway_core::event::{Event, Pins};
 use fairway_core::log::FileWrite;
 use fairway_core::machine::Start;
@@ -48,6 +49,8 @@ pub struct Party {
     pub incarnation: u64,
     /// Where it asks for blocks.
     pub endpoint: Endpoint,
+    /// Its transactions: known from the endpoint's first answer to the end of the process. An adversary has a wallet.
+    pub account: Option<Account>,
     /// Its clock.
     pub clock: PartyClock,
     /// Whether a restart may have lost signatures that were released: the image was old.
@@ -170,6 +173,7 @@ pub fn config(mutant: Option<&'static str>, challenge_min: u32, patience: Nanos)
         resend_ms: 500,
         resend_max_ms: 8_000,
         tx_resend_ms: 6_000,
+        fees: Fees { wanted_s: 20, ..Fees::default() },
         poll_ms: 2_000,
         silence_ms: patience.0 / 1_000_000,
         conclude_after_ms: 20_000,

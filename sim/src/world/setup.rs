@@ -82,6 +82,7 @@ pub(super) fn make_party(
         stopped: None,
         incarnation: 0,
         endpoint: Endpoint(u32::try_from(index).unwrap_or(u32::MAX)),
+        account: None,
         clock: PartyClock::new(planned.clock),
         may_have_forgotten: false,
         images: wants_images.then(Vec::new),
@@ -142,7 +143,6 @@ fn strains_chain(fault: &FaultAction) -> bool {
         | FaultAction::MissingCalldata { .. }
         | FaultAction::DuplicateLogs { .. }
         | FaultAction::StaleHead { .. }
-        | FaultAction::FeeSpike { .. }
         | FaultAction::DropTx { .. }
         | FaultAction::RevertPayee { .. } => true,
         FaultAction::PowerLoss { .. }
@@ -160,6 +160,8 @@ fn strains_chain(fault: &FaultAction) -> bool {
         | FaultAction::Rot { .. }
         | FaultAction::TornWrite { .. }
         | FaultAction::StrangerDeposit { .. }
+        // Bounded below what an answer may offer.
+        | FaultAction::FeeSpike { .. }
         | FaultAction::Step { .. }
         | FaultAction::Freeze { .. } => false,
     }

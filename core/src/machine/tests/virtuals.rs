@@ -122,7 +122,7 @@ fn life_over<const N: usize>() {
 }
 
 fn about(effect: &Effect, channel: ChannelId) -> bool {
-    matches!(effect, Effect::Submit { call } if call.channel() == channel)
+    matches!(effect, Effect::Submit { call, .. } if call.channel() == channel)
 }
 
 /// Goal: open, pay, close, without a transaction, over no hub, one, two and three.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use fairway_core::account::Head;
 use fairway_core::chain_types::{Block, BlockRef};
-use fairway_core::types::{BlockNum, ChannelId};
+use fairway_core::types::{Address, BlockNum, ChannelId};
 
 use super::ChainSim;
 
@@ -87,10 +88,10 @@ impl ChainSim {
         self.endpoints.remove(&endpoint);
     }
 
-    /// Makes every endpoint tell the truth, ends a congestion and every mempool fault.
+    /// Makes every endpoint tell the truth, ends a fee spike and every mempool fault.
     pub fn heal_all(&mut self) {
         self.endpoints.clear();
-        self.set_congestion(None);
+        self.set_base_fee(super::ORDINARY_FEE);
         self.set_mempool(super::MempoolFaults::default());
     }
 
@@ -118,6 +119,20 @@ impl ChainSim {
         let head = all().nth(visible - 1).map_or_else(|| self.head(), |block| block.header);
         let blocks = all().skip(from).take(count).map(|block| garble(block, faults.logs)).collect();
         Ok(Report { head, blocks })
+    }
+
+    /// What `endpoint` tells an account about itself. Its estimate of the fee is what gas costs as a rule: it does not follow a spike.
+    ///
+    /// # Errors
+    /// [`Outage`].
+    pub fn account_head(&self, endpoint: Endpoint, who: Address) -> Result<Head, Outage> {
+        let head = self.report(endpoint, BlockNum(u64::MAX), 0)?.head;
+        let unseen = self.head().number.0.saturating_sub(head.number.0);
+        let unseen = self.recent.iter().rev().take(usize::try_from(unseen).unwrap_or(usize::MAX));
+        let mine = unseen.flat_map(|r| &r.body).filter(|id| self.txs[id.index()].from == who);
+        let nonce = self.nonce_of(who).saturating_sub(mine.count() as u64);
+        let (number, time, base_fee) = (head.number, head.time, super::ORDINARY_FEE);
+        Ok(Head { number, time, nonce, base_fee, balance: None })
     }
 
     fn faults_of(&self, endpoint: Endpoint) -> EndpointFaults {

@@ -1,11 +1,17 @@
-//! Transactions before they are mined: delayed, dropped, crowded out, ordered by whoever builds the block.
+//! Transactions before they are mined: delayed, dropped, outbid, ordered by whoever builds the block.
+//!
+//! What an account signed itself ([`Bid::Fixed`]) is mined in the order of its nonces, once it offers the base fee, and replaced by what
+//! offers an eighth more. For everybody else a wallet does that ([`Bid::Market`]): it numbers what is there, closes gaps, and pays what
+//! the block takes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fairway_core::chain_types::BlockRef;
+use alloy_primitives::U256;
+use fairway_core::account::{Answer, Tx, TxHash, replacement};
+use fairway_core::chain_types::{B256, BlockRef};
 use fairway_core::nitro::Call;
-use fairway_core::types::{Address, BlockNum, Timestamp};
+use fairway_core::types::{Address, BlockNum, FeePerGas, Timestamp};
 
 use super::{Choice, Failure, draw};
 
@@ -17,6 +23,25 @@ impl TxId {
     pub(super) fn index(self) -> usize {
         self.0 as usize
     }
+
+    /// What an account knows it by.
+    pub fn hash(self) -> TxHash {
+        TxHash(B256::left_padding_from(&self.0.to_be_bytes()))
+    }
+}
+
+/// What a transaction offers, and where it stands among its sender's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bid {
+    /// After the sender's earlier ones, for whatever a block takes.
+    Market,
+    /// As the sender signed it.
+    Fixed {
+        /// Mined when the sender has used all lower ones.
+        nonce: u64,
+        /// Mined when the base fee is not higher.
+        fee: FeePerGas,
+    },
 }
 
 /// A transaction that somebody submitted.
@@ -32,6 +57,8 @@ pub struct Submission {
     pub at: Timestamp,
     /// The canonical head at that moment.
     pub head: BlockRef,
+    /// What it offers.
+    pub bid: Bid,
     /// What became of it.
     pub fate: Fate,
 }
@@ -69,40 +96,22 @@ impl Default for MempoolFaults {
     }
 }
 
-/// A fee spike, full blocks or censorship: somebody's transactions are not mined for a while.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Congestion {
-    /// The first block in which everybody is mined again.
-    pub until: BlockNum,
-    /// Whose transactions wait.
-    pub victims: Victims,
-}
-
-/// Whom a [`Congestion`] hits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Victims {
-    /// Everybody but those who pay the fee.
-    AllBut(BTreeSet<Address>),
-    /// Only these.
-    Only(BTreeSet<Address>),
-}
-
-impl Congestion {
-    fn delays(&self, from: Address, number: BlockNum) -> bool {
-        number < self.until
-            && match &self.victims {
-                Victims::AllBut(payers) => !payers.contains(&from),
-                Victims::Only(victims) => victims.contains(&from),
-            }
-    }
-}
-
 /// Pending transactions in the order of submission, and what delays them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Mempool {
     pending: Vec<Pending>,
     faults: MempoolFaults,
-    congestion: Option<Congestion>,
+    base_fee: BaseFee,
+}
+
+/// What a block takes for gas.
+#[derive(Clone, Copy, Debug)]
+struct BaseFee(FeePerGas);
+
+impl Default for BaseFee {
+    fn default() -> BaseFee {
+        BaseFee(ORDINARY_FEE)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -118,9 +127,62 @@ impl super::ChainSim {
         self.mempool.faults = faults;
     }
 
-    /// Starts, replaces or ends a congestion.
-    pub fn set_congestion(&mut self, congestion: Option<Congestion>) {
-        self.mempool.congestion = congestion;
+    /// What gas costs from the next block on.
+    pub fn set_base_fee(&mut self, fee: FeePerGas) {
+        self.mempool.base_fee = BaseFee(fee);
+    }
+
+    /// How many of the sender's transactions the canonical chain has.
+    pub fn nonce_of(&self, from: Address) -> u64 {
+        self.nonces.get(&from).copied().unwrap_or(0)
+    }
+
+    /// Puts a transaction into the mempool that its sender signed: it takes the place of a pending one of its nonce if it offers an eighth
+    /// more. What is pending already is known by the name that it has.
+    pub fn send(&mut self, at: Timestamp, from: Address, tx: &Tx) -> Answer {
+        if tx.nonce < self.nonce_of(from) {
+            return Answer::NonceUsed;
+        }
+        let old = self.pending_at(from, tx.nonce);
+        if let Some((id, fee)) = old {
+            if fee == tx.fee && *self.txs[id.index()].call == tx.call {
+                return Answer::Taken(id.hash());
+            }
+            if replacement(fee).is_none_or(|least| tx.fee < least) {
+                return Answer::Underpriced;
+            }
+            self.evict(id);
+        }
+        let bid = Bid::Fixed { nonce: tx.nonce, fee: tx.fee };
+        Answer::Taken(self.enter(at, from, tx.call.clone(), bid).hash())
+    }
+
+    /// The pending transaction that a sender signed with this nonce, and what it offers.
+    pub fn pending_at(&self, from: Address, nonce: u64) -> Option<(TxId, FeePerGas)> {
+        self.mempool.pending.iter().find_map(|p| match self.txs[p.id.index()] {
+            Submission { from: f, bid: Bid::Fixed { nonce: n, fee }, .. } => {
+                (f == from && n == nonce).then_some((p.id, fee))
+            }
+            Submission { bid: Bid::Market, .. } => None,
+        })
+    }
+
+    /// Whether a transaction is neither in the mempool nor on the canonical chain.
+    pub fn has_dropped(&self, hash: TxHash) -> bool {
+        let word = U256::from_be_bytes(hash.0.0);
+        let tx = usize::try_from(word).ok().and_then(|index| self.txs.get(index));
+        tx.is_none_or(|tx| tx.fate == Fate::Dropped)
+    }
+
+    /// Throws out what the chain can mine no more, its nonce being used.
+    pub(super) fn drop_outrun(&mut self) {
+        let outrun = self.mempool.pending.iter().map(|p| p.id).filter(|id| {
+            let Submission { from, bid, .. } = self.txs[id.index()];
+            matches!(bid, Bid::Fixed { nonce, .. } if nonce < self.nonce_of(from))
+        });
+        for id in outrun.collect::<Vec<_>>() {
+            self.evict(id);
+        }
     }
 
     /// Throws a pending transaction out, as a replacement or an eviction does. Says whether it was pending.
@@ -151,13 +213,14 @@ impl Mempool {
         &mut self,
         number: BlockNum,
         txs: &mut [Submission],
+        nonces: &BTreeMap<Address, u64>,
         choice: &mut Choice<'_>,
     ) -> Vec<TxId> {
         if self.pending.is_empty() {
             return Vec::new();
         }
         self.draw_delays(number, txs, choice);
-        let mut ready = self.ready(number, txs);
+        let mut ready = self.ready(number, txs, nonces);
         let mut body = Vec::new();
         while !ready.is_empty() && body.len() < self.faults.block_txs_max {
             let firsts = firsts_of_senders(&ready, txs);
@@ -185,21 +248,39 @@ impl Mempool {
         });
     }
 
-    /// What may be mined now. A transaction that waits holds up its sender's later ones, as a nonce gap does.
-    fn ready(&self, number: BlockNum, txs: &[Submission]) -> Vec<TxId> {
+    /// What may be mined now, each sender's in its order. A transaction that waits holds up its sender's later ones.
+    fn ready(
+        &self,
+        number: BlockNum,
+        txs: &[Submission],
+        nonces: &BTreeMap<Address, u64>,
+    ) -> Vec<TxId> {
         let mut held_up = BTreeSet::new();
         let mut ready = Vec::new();
-        for pending in &self.pending {
-            let from = txs[pending.id.index()].from;
-            let waits = pending.earliest.is_none_or(|earliest| number < earliest)
-                || self.congestion.as_ref().is_some_and(|c| c.delays(from, number));
-            if waits {
-                held_up.insert(from);
-            } else if !held_up.contains(&from) {
-                ready.push(pending.id);
+        let mut signed: BTreeMap<Address, BTreeMap<u64, (usize, TxId)>> = BTreeMap::new();
+        for (at, pending) in self.pending.iter().enumerate() {
+            let Submission { from, bid, .. } = txs[pending.id.index()];
+            let waits = pending.earliest.is_none_or(|earliest| number < earliest);
+            match bid {
+                Bid::Market if waits => drop(held_up.insert(from)),
+                Bid::Market if held_up.contains(&from) => {}
+                Bid::Market => ready.push((at, pending.id)),
+                Bid::Fixed { fee, .. } if waits || fee < self.base_fee.0 => {}
+                Bid::Fixed { nonce, .. } => {
+                    signed.entry(from).or_default().insert(nonce, (at, pending.id));
+                }
             }
         }
-        ready
+        for (from, by_nonce) in signed {
+            let first = nonces.get(&from).copied().unwrap_or(0);
+            let in_line = by_nonce.iter().zip(first..).take_while(|((n, _), next)| **n == *next);
+            let ids: Vec<_> = in_line.map(|((_, place), _)| *place).collect();
+            let mut places: Vec<usize> = ids.iter().map(|(at, _)| *at).collect();
+            places.sort_unstable();
+            ready.extend(places.into_iter().zip(ids.into_iter().map(|(_, id)| id)));
+        }
+        ready.sort_unstable();
+        ready.into_iter().map(|(_, id)| id).collect()
     }
 }
 
@@ -208,3 +289,9 @@ fn firsts_of_senders(ready: &[TxId], txs: &[Submission]) -> Vec<usize> {
     let mut senders = BTreeSet::new();
     (0..ready.len()).filter(|i| senders.insert(txs[ready[*i].index()].from)).collect()
 }
+
+/// What gas costs as a rule.
+pub const ORDINARY_FEE: FeePerGas = FeePerGas::gwei(10);
+
+/// What gas costs in a fee spike: five times what a node offers first.
+pub const SPIKE_FEE: FeePerGas = FeePerGas::gwei(100);

@@ -102,7 +102,9 @@ impl ChainSim {
         let recent = self.recent.split_off(self.recent.len() - depth);
         let bodies: Vec<_> = recent.into_iter().map(|recent| recent.body).collect();
         for id in bodies.iter().flatten() {
-            self.txs[id.index()].fate = Fate::Pending;
+            let tx = &mut self.txs[id.index()];
+            tx.fate = Fate::Pending;
+            *self.nonces.entry(tx.from).or_default() -= 1;
         }
         (dropped, bodies)
     }

@@ -3,11 +3,12 @@
 
 use std::sync::LazyLock;
 
+use fairway_core::account::{Answer, Tx};
 use fairway_core::nitro::adjudicator::{Log, Revert};
 use fairway_core::nitro::outcome::two_party;
 use fairway_core::nitro::sign::challenge_hash;
 use fairway_core::nitro::{Claim, Crypto, FixedPart, SecretKey, State};
-use fairway_core::types::TurnNum;
+use fairway_core::types::{FeePerGas, TurnNum};
 use proptest::prelude::*;
 
 use super::*;
@@ -104,6 +105,18 @@ impl World {
 
     fn submit(&mut self, from: Address, call: Call) -> TxId {
         self.chain.submit(Timestamp(self.now * 1000), from, call)
+    }
+
+    /// A transaction that offers `gwei`.
+    fn send(&mut self, from: Address, nonce: u64, gwei: u64, call: Call) -> Result<TxId, Answer> {
+        let tx = Tx { nonce, fee: FeePerGas::gwei(gwei), call };
+        match self.chain.send(Timestamp(self.now * 1000), from, &tx) {
+            Answer::Taken(hash) => {
+                let all = self.chain.submissions().iter();
+                Ok(all.map(|s| s.id).find(|id| id.hash() == hash).expect("it has a number"))
+            }
+            refused => Err(refused),
+        }
     }
 
     fn mine(&mut self, blocks: u64) {
@@ -278,17 +291,59 @@ fn mempools_delay_drop_and_fill_up() {
 }
 
 #[test]
-fn congestion_keeps_its_victims_out_until_it_ends() {
-    let payers = Victims::AllBut(BTreeSet::from([stranger()]));
-    let censored = Victims::Only(BTreeSet::from([alice()]));
-    for victims in [payers, censored] {
-        let mut world = World::new();
-        world.chain.set_congestion(Some(Congestion { until: BlockNum(4), victims }));
-        let honest = world.submit(alice(), deposit(0, 0));
-        let rich = world.submit(stranger(), deposit(0, 0));
-        world.mine(4);
-        assert_eq!((world.height(honest), world.height(rich)), (Some(4), Some(1)));
-    }
+fn a_spike_keeps_those_out_who_offer_less() {
+    let mut world = World::new();
+    world.chain.set_base_fee(SPIKE_FEE);
+    let low = world.send(alice(), 0, 20, deposit(0, 0)).expect("taken");
+    let next = world.send(alice(), 1, 200, deposit(0, 0)).expect("taken");
+    let enough = world.send(bob(), 0, 100, deposit(0, 0)).expect("taken");
+    let rich = world.submit(stranger(), deposit(0, 0));
+    world.mine(3);
+    assert_eq!(
+        [low, next, enough, rich].map(|tx| world.height(tx)),
+        [None, None, Some(1), Some(1)]
+    );
+    world.chain.set_base_fee(ORDINARY_FEE);
+    world.mine(1);
+    assert_eq!([low, next].map(|tx| world.height(tx)), [Some(4), Some(4)]);
+    assert_eq!(world.chain.nonce_of(alice()), 2);
+}
+
+#[test]
+fn a_place_is_taken_by_who_offers_an_eighth_more() {
+    let mut world = World::new();
+    let old = world.send(alice(), 0, 80, deposit(0, 1)).expect("taken");
+    assert_eq!(world.send(alice(), 0, 80, deposit(0, 1)), Ok(old), "it is known");
+    assert_eq!(world.send(alice(), 0, 80, deposit(0, 2)), Err(Answer::Underpriced));
+    assert_eq!(world.send(alice(), 0, 89, deposit(0, 1)), Err(Answer::Underpriced));
+    let new = world.send(alice(), 0, 90, deposit(0, 1)).expect("taken");
+    world.mine(1);
+    assert_eq!([old, new].map(|tx| world.height(tx)), [None, Some(1)]);
+    assert_eq!(world.chain.receipt(old), Some(&Fate::Dropped));
+    assert_eq!(world.send(alice(), 0, 900, deposit(0, 1)), Err(Answer::NonceUsed));
+}
+
+#[test]
+fn nonces_are_mined_in_order_and_come_back_with_a_reorg() {
+    let mut world = World::new();
+    let third = world.send(alice(), 2, 20, deposit(2, 1)).expect("taken");
+    let second = world.send(alice(), 1, 20, deposit(1, 1)).expect("taken");
+    world.mine(1);
+    assert_eq!(world.height(second), None, "the first is missing");
+    let first = world.send(alice(), 0, 20, deposit(0, 1)).expect("taken");
+    world.mine(1);
+    let all = [first, second, third];
+    assert_eq!(all.map(|tx| world.failure(tx)), [None; 3]);
+    assert_eq!(world.chain.account_head(NODE, alice()).map(|h| h.nonce), Ok(3));
+    let stale = EndpointFaults { stale_blocks: 1, ..EndpointFaults::default() };
+    world.chain.set_faults(NODE, stale);
+    assert_eq!(world.chain.account_head(NODE, alice()).map(|h| h.nonce), Ok(0));
+    world.reorg(1, ReorgPolicy::Late).expect("one block can be dropped");
+    assert_eq!(world.chain.nonce_of(alice()), 0);
+    world.mine(1);
+    assert_eq!(all.map(|tx| world.height(tx)), [Some(4); 3]);
+    world.reorg(1, ReorgPolicy::Drop).expect("one block can be dropped");
+    assert_eq!(all.map(|tx| world.chain.receipt(tx)), [Some(&Fate::Dropped); 3]);
 }
 
 #[test]
