@@ -58,11 +58,12 @@ impl Mempool {
         if tx.nonce < self.nonce(from) {
             return Some(Answer::NonceUsed);
         }
-        let is_there = |p: &&mut Pending| {
+        let is_there = |p: &Pending| {
             p.from == from && p.signed.as_ref().is_some_and(|s| s.tx.nonce == tx.nonce)
         };
-        let there = self.pending.iter_mut().find(is_there);
-        if let Some(Pending { signed: Some(old), .. }) = &there {
+        let place = self.pending.iter().position(is_there);
+        let old = place.and_then(|at| self.pending.get(at)).and_then(|p| p.signed.as_ref());
+        if let Some(old) = old {
             if old.tx == *tx {
                 return Some(Answer::Taken(old.hash));
             }
@@ -74,8 +75,8 @@ impl Mempool {
         let hash = TxHash(B256::left_padding_from(&self.taken.to_be_bytes()));
         let signed = Some(Signed { tx: tx.clone(), hash });
         let new = Pending { from, call: tx.call.clone(), receipt: None, signed };
-        match there {
-            Some(there) => *there = new,
+        match place {
+            Some(at) => self.pending[at] = new,
             None if self.pending.len() < MEMPOOL_MAX => self.pending.push_back(new),
             None => return None,
         }
