@@ -21,8 +21,8 @@ impl World {
         }
         self.open_account(id);
         let Some(account) = &mut self.parties[id.0].account else { return };
-        // Gas costs nobody anything here, so nothing is withheld.
-        let txs = account.submit(call, urgency, at_stake).unwrap_or_default();
+        let txs = account.submit(call, urgency, at_stake);
+        let txs = txs.expect("gas costs nothing here, so nothing is withheld");
         self.broadcast(id, txs);
     }
 
