@@ -4,13 +4,14 @@
 //! Some of them stall because a participant hears nothing, some are agreed to and time out. The log and the memory of an honest node
 //! stay within its limits, and the channels that are used go on.
 
+use fairway_core::effect::Effect;
 use fairway_core::nitro::State;
-use fairway_core::types::{Address, Amount, Timestamp, TurnNum};
+use fairway_core::types::{Address, Amount, TurnNum};
 use fairway_core::virtual_channel::outcome;
 use fairway_core::wire::Wire;
 
 use super::forge::{is_virtual, one_in, send_wire};
-use super::{Acts, Cabal, Choice, Seen, Strategy};
+use super::{BesideHonesty, Cabal, Choice};
 
 pub(super) const NAME: &str = "flood_of_virtuals";
 
@@ -27,22 +28,12 @@ pub struct FloodOfVirtuals {
     made: u64,
 }
 
-impl Strategy for FloodOfVirtuals {
-    fn name(&self) -> &'static str {
-        NAME
-    }
+impl BesideHonesty for FloodOfVirtuals {
+    const NAME: &'static str = NAME;
 
-    fn act(
-        &mut self,
-        _now: Timestamp,
-        me: Address,
-        seen: &Seen<'_>,
-        cabal: &mut Cabal,
-        choice: &mut Choice<'_>,
-    ) -> Acts {
-        let mut acts = Acts::honest(seen);
-        let Seen::Block(_) = seen else { return acts };
-        let Some(template) = template(cabal, me) else { return acts };
+    fn at_block(&mut self, me: Address, cabal: &mut Cabal, choice: &mut Choice<'_>) -> Vec<Effect> {
+        let mut release = Vec::new();
+        let Some(template) = template(cabal, me) else { return release };
         let size = *self
             .size
             .get_or_insert_with(|| SIZES[choice("flood/size", SIZES.len() as u64) as usize]);
@@ -55,14 +46,10 @@ impl Strategy for FloodOfVirtuals {
                     continue;
                 }
                 let wire = Wire::VirtualState { claim: claim.clone(), ledger: None };
-                acts.release.push(send_wire(*peer, &wire));
+                release.push(send_wire(*peer, &wire));
             }
         }
-        acts
-    }
-
-    fn boxed_clone(&self) -> Box<dyn Strategy + Send> {
-        Box::new(self.clone())
+        release
     }
 }
 
@@ -101,6 +88,7 @@ fn another(template: &State, count: u64, choice: &mut Choice<'_>) -> Option<Stat
 
 #[cfg(test)]
 mod tests {
+    use super::super::Seen;
     use super::super::testkit::*;
     use super::super::virtual_testkit::*;
     use super::*;

@@ -3,13 +3,14 @@
 //!
 //! The honest messages go on beside them.
 
+use fairway_core::effect::Effect;
 use fairway_core::nitro::{SecretKey, Signature, State};
-use fairway_core::types::{Address, Amount, Timestamp, TurnNum};
+use fairway_core::types::{Address, Amount, TurnNum};
 use fairway_core::virtual_channel::outcome;
 use fairway_core::wire::{StateClaim, Wire};
 
 use super::forge::{high_s_twin, newest_with_peer, noise, one_in, open_virtuals, send_wire};
-use super::{Acts, Cabal, Choice, Seen, Strategy};
+use super::{BesideHonesty, Cabal, Choice};
 
 pub(super) const NAME: &str = "forged_evidence";
 
@@ -25,21 +26,11 @@ pub struct ForgedEvidence {
     made: u64,
 }
 
-impl Strategy for ForgedEvidence {
-    fn name(&self) -> &'static str {
-        NAME
-    }
+impl BesideHonesty for ForgedEvidence {
+    const NAME: &'static str = NAME;
 
-    fn act(
-        &mut self,
-        _now: Timestamp,
-        me: Address,
-        seen: &Seen<'_>,
-        cabal: &mut Cabal,
-        choice: &mut Choice<'_>,
-    ) -> Acts {
-        let mut acts = Acts::honest(seen);
-        let Seen::Block(_) = seen else { return acts };
+    fn at_block(&mut self, me: Address, cabal: &mut Cabal, choice: &mut Choice<'_>) -> Vec<Effect> {
+        let mut release = Vec::new();
         for (_, postfund) in open_virtuals(cabal, me) {
             if self.made >= FORGERIES_MAX || !one_in(2, "forged-evidence/now", choice) {
                 continue;
@@ -49,14 +40,10 @@ impl Strategy for ForgedEvidence {
             let peers = postfund.state().fixed.participants.iter().filter(|p| **p != me);
             for peer in peers {
                 let wire = package(claim.clone(), *peer, me, cabal, choice);
-                acts.release.push(send_wire(*peer, &wire));
+                release.push(send_wire(*peer, &wire));
             }
         }
-        acts
-    }
-
-    fn boxed_clone(&self) -> Box<dyn Strategy + Send> {
-        Box::new(self.clone())
+        release
     }
 }
 
@@ -137,6 +124,7 @@ fn package(
 
 #[cfg(test)]
 mod tests {
+    use super::super::Seen;
     use super::super::testkit::*;
     use super::super::virtual_testkit::*;
     use super::*;

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_core::effect::Effect;
 use fairway_core::nitro::Call;
-use fairway_core::types::{Address, Amount, ChannelId, Timestamp};
+use fairway_core::types::{Address, Amount, ChannelId};
 
-use super::{Acts, Cabal, Choice, Seen, Strategy};
+use super::{BesideHonesty, Cabal, Choice};
 
 pub(super) const NAME: &str = "meddler";
 
@@ -27,21 +27,16 @@ pub struct Meddler {
     dust: BTreeMap<ChannelId, u64>,
 }
 
-impl Strategy for Meddler {
-    fn name(&self) -> &'static str {
-        NAME
-    }
+impl BesideHonesty for Meddler {
+    const NAME: &'static str = NAME;
 
-    fn act(
+    fn at_block(
         &mut self,
-        _now: Timestamp,
         _me: Address,
-        seen: &Seen<'_>,
         cabal: &mut Cabal,
         choice: &mut Choice<'_>,
-    ) -> Acts {
-        let mut acts = Acts::honest(seen);
-        let Seen::Block(_) = seen else { return acts };
+    ) -> Vec<Effect> {
+        let mut release = Vec::new();
         let mut calls = Vec::new();
         for channel in known(cabal) {
             let dusted = self.dust.entry(channel).or_default();
@@ -57,12 +52,8 @@ impl Strategy for Meddler {
         let room = CALLS_MAX.saturating_sub(self.made) as usize;
         calls.truncate(room);
         self.made += calls.len() as u64;
-        acts.release.extend(calls.into_iter().map(Effect::submit));
-        acts
-    }
-
-    fn boxed_clone(&self) -> Box<dyn Strategy + Send> {
-        Box::new(self.clone())
+        release.extend(calls.into_iter().map(Effect::submit));
+        release
     }
 }
 
@@ -103,6 +94,7 @@ fn meddle(channel: ChannelId, cabal: &Cabal, choice: &mut Choice<'_>) -> Vec<Cal
 
 #[cfg(test)]
 mod tests {
+    use super::super::Seen;
     use super::super::testkit::*;
     use super::super::virtual_testkit::*;
     use super::*;

@@ -133,6 +133,40 @@ pub trait Strategy {
     fn boxed_clone(&self) -> Box<dyn Strategy + Send>;
 }
 
+/// A strategy that does what an honest node does, and at each block something beside it.
+pub(super) trait BesideHonesty: Clone + Send + 'static {
+    /// Its name in scenarios.
+    const NAME: &'static str;
+
+    /// What is released beside what an honest node releases. `me` is the party's address.
+    fn at_block(&mut self, me: Address, cabal: &mut Cabal, choice: &mut Choice<'_>) -> Vec<Effect>;
+}
+
+impl<T: BesideHonesty> Strategy for T {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+
+    fn act(
+        &mut self,
+        _now: Timestamp,
+        me: Address,
+        seen: &Seen<'_>,
+        cabal: &mut Cabal,
+        choice: &mut Choice<'_>,
+    ) -> Acts {
+        let mut acts = Acts::honest(seen);
+        if let Seen::Block(_) = seen {
+            acts.release.extend(self.at_block(me, cabal, choice));
+        }
+        acts
+    }
+
+    fn boxed_clone(&self) -> Box<dyn Strategy + Send> {
+        Box::new(self.clone())
+    }
+}
+
 impl Clone for Box<dyn Strategy + Send> {
     fn clone(&self) -> Self {
         self.boxed_clone()

@@ -4,13 +4,14 @@
 //! Each decodes. What a node checks before it knows whom it is about must stay cheap, and nothing of it may be kept.
 
 use fairway_core::chain_types::B256;
+use fairway_core::effect::Effect;
 use fairway_core::nitro::{AllocationType, SignedState, State};
-use fairway_core::types::{Address, Amount, Timestamp, TurnNum};
+use fairway_core::types::{Address, Amount, TurnNum};
 use fairway_core::virtual_channel::outcome;
 use fairway_core::wire::{MESSAGE_BYTES_MAX, StateClaim, Wire};
 
 use super::forge::{newest_with_peer, one_in, send_wire};
-use super::{Acts, Cabal, Choice, Seen, Strategy};
+use super::{BesideHonesty, Cabal, Choice};
 
 pub(super) const NAME: &str = "oversized";
 
@@ -26,34 +27,20 @@ pub struct Oversized {
     made: u64,
 }
 
-impl Strategy for Oversized {
-    fn name(&self) -> &'static str {
-        NAME
-    }
+impl BesideHonesty for Oversized {
+    const NAME: &'static str = NAME;
 
-    fn act(
-        &mut self,
-        _now: Timestamp,
-        me: Address,
-        seen: &Seen<'_>,
-        cabal: &mut Cabal,
-        choice: &mut Choice<'_>,
-    ) -> Acts {
-        let mut acts = Acts::honest(seen);
-        let Seen::Block(_) = seen else { return acts };
+    fn at_block(&mut self, me: Address, cabal: &mut Cabal, choice: &mut Choice<'_>) -> Vec<Effect> {
+        let mut release = Vec::new();
         for (peer, newest) in newest_with_peer(cabal, me) {
             if self.made >= MESSAGES_MAX || !one_in(3, "oversized/now", choice) {
                 continue;
             }
             let Some(wire) = make(&newest, me, cabal, choice) else { continue };
             self.made += 1;
-            acts.release.push(send_wire(peer, &wire));
+            release.push(send_wire(peer, &wire));
         }
-        acts
-    }
-
-    fn boxed_clone(&self) -> Box<dyn Strategy + Send> {
-        Box::new(self.clone())
+        release
     }
 }
 
@@ -117,6 +104,7 @@ fn make(newest: &SignedState, me: Address, cabal: &Cabal, choice: &mut Choice<'_
 
 #[cfg(test)]
 mod tests {
+    use super::super::Seen;
     use super::super::testkit::*;
     use super::super::virtual_testkit::*;
     use super::*;

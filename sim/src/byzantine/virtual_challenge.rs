@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use fairway_core::effect::Effect;
-use fairway_core::types::{Address, ChannelId, Timestamp};
+use fairway_core::types::{Address, ChannelId};
 
 use super::forge::{challenge, one_in, open_virtuals};
-use super::{Acts, Cabal, Choice, Seen, Strategy};
+use super::{BesideHonesty, Cabal, Choice};
 
 pub(super) const NAME: &str = "stale_virtual_challenge";
 
@@ -33,21 +33,11 @@ struct Progress {
     made: u64,
 }
 
-impl Strategy for VirtualChallenge {
-    fn name(&self) -> &'static str {
-        NAME
-    }
+impl BesideHonesty for VirtualChallenge {
+    const NAME: &'static str = NAME;
 
-    fn act(
-        &mut self,
-        _now: Timestamp,
-        me: Address,
-        seen: &Seen<'_>,
-        cabal: &mut Cabal,
-        choice: &mut Choice<'_>,
-    ) -> Acts {
-        let mut acts = Acts::honest(seen);
-        let Seen::Block(_) = seen else { return acts };
+    fn at_block(&mut self, me: Address, cabal: &mut Cabal, choice: &mut Choice<'_>) -> Vec<Effect> {
+        let mut release = Vec::new();
         for (channel, postfund) in open_virtuals(cabal, me) {
             let progress = self.channels.entry(channel).or_insert_with(|| Progress {
                 wait: 1 + choice("virtual-challenge/wait", BLOCKS_MAX),
@@ -63,18 +53,15 @@ impl Strategy for VirtualChallenge {
             let prefund = cabal.supported(channel).next().filter(|_| with_prefund);
             let call = challenge(prefund.unwrap_or(&postfund), me, cabal);
             progress.made += 1;
-            acts.release.extend(call.map(Effect::submit));
+            release.extend(call.map(Effect::submit));
         }
-        acts
-    }
-
-    fn boxed_clone(&self) -> Box<dyn Strategy + Send> {
-        Box::new(self.clone())
+        release
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Seen;
     use super::super::testkit::*;
     use super::super::virtual_testkit::*;
     use super::*;
