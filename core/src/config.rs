@@ -38,6 +38,9 @@ pub struct Config {
     /// How often a block whose bloom promises logs that the endpoint does not show is fetched again, one poll apart, before it is
     /// believed: blooms have false positives. Until then the node stays behind the head, which costs time and no money.
     pub bloom_refetch_max: u32,
+    /// Bytes of the disk that are held back for defence: see [`Space`](crate::input::Space). A channel's end takes some ten kilobytes
+    /// of log and each block of the chain some ten bytes.
+    pub reserve_bytes: u64,
     /// The wire versions that this node speaks, within [`WIRE_VERSIONS`]; what its transport offers must be the same.
     pub wire_versions: RangeInclusive<u16>,
     /// The planted bug of this run, if any.
@@ -150,6 +153,7 @@ impl Default for Config {
             silence_ms: 60_000,
             conclude_after_ms: 20_000,
             bloom_refetch_max: 30,
+            reserve_bytes: 16 << 20,
             wire_versions: WIRE_VERSIONS,
             #[cfg(feature = "simulation")]
             mutant: None,

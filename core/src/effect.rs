@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{ObjectiveId, RejectReason};
-use crate::input::RequestId;
+use crate::input::{RequestId, Space};
 use crate::nitro::Call;
 use crate::types::{Address, Amount, BlockNum, ChainTime, ChannelId, TurnNum};
 
@@ -194,6 +194,11 @@ pub enum Refusal {
     /// The node may have forgotten signatures and makes no new promise.
     #[error("the node is in recovery and signs nothing new; wait for its peers, or force close")]
     Recovering,
+    /// Nothing new is taken on while the disk is full.
+    #[error(
+        "the disk is full and what was held back is for defence: free space there; closing works meanwhile"
+    )]
+    DiskFull,
 }
 
 impl Refusal {
@@ -214,6 +219,7 @@ impl Refusal {
             Refusal::OldPeer { .. } => "old_peer",
             Refusal::TooNew { .. } => "too_new",
             Refusal::Recovering => "recovering",
+            Refusal::DiskFull => "disk_full",
         }
     }
 }
@@ -264,4 +270,13 @@ pub enum Notice {
     RecoveryEntered,
     /// It signs again.
     RecoveryEnded,
+    /// The disk is full, or has room again; while it is full nothing new is taken on.
+    Space(Space),
+    /// A deposit waits for gas money.
+    DepositWithheld {
+        /// Into which channel.
+        channel: ChannelId,
+        /// How much is missing, in wei.
+        missing: Amount,
+    },
 }

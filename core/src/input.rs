@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain_types::{Block, BlockRef};
 use crate::event::{Terms, VirtualTerms};
-use crate::nitro::SignedState;
 use crate::nitro::sign::Recover;
 use crate::nitro::state::SignedStateError;
 use crate::nitro::voucher::Voucher;
+use crate::nitro::{Call, SignedState};
 use crate::types::{Address, Amount, BlockNum, ChannelId};
 use crate::wire::{DecodeError, StateClaim, VIRTUAL_CHANNELS_SINCE, Wire};
 
@@ -63,11 +63,34 @@ pub enum Input {
     },
     /// A submitted transaction reverted; what to do next is decided from the chain's state.
     TxReverted {
-        /// The channel.
-        channel: ChannelId,
+        /// What it called.
+        call: Call,
         /// The contract's reason.
         reason: String,
     },
+    /// Whether the disk has room beside what the log holds. Without this input it has.
+    Space(Space),
+    /// A deposit is not submitted, since what is left of the gas money is the defence's: the user shall hear of it.
+    DepositWithheld {
+        /// Into which channel.
+        channel: ChannelId,
+        /// How much gas money is missing, in wei.
+        missing: Amount,
+    },
+}
+
+/// Whether the disk has room, as the holder of the data directory knows it.
+///
+/// He keeps [`Config::reserve_bytes`](crate::config::Config::reserve_bytes) of it occupied. When a write finds no room he gives them
+/// back and the node stops, as after every failed write; the next start cannot hold them and says [`Space::Scarce`]: from then on the
+/// log grows by what defends and ends channels, and by nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Space {
+    /// The reserve is held.
+    #[default]
+    Plenty,
+    /// The reserve is given back: what is left of it is for defence.
+    Scarce,
 }
 
 /// The caller's name for a request.

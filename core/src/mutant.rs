@@ -122,6 +122,10 @@ pub const MUTANTS: &[Mutant] = &[
         id: "fee-never-bumped",
         what: "leaves a transaction that is stuck at the fee that it was first sent with",
     },
+    Mutant {
+        id: "works-while-full",
+        what: "goes on as ever while the disk is full, until what was held back for defence is used up",
+    },
 ];
 
 #[cfg(test)]

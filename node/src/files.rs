@@ -6,6 +6,7 @@
 //! ```text
 //! <data directory>   mode 0700   lock         held while a node runs
 //!                                000001.log   tail.0   tail.1   doubt      the log (core/src/log)
+//!                                reserve      space that is given back when a write finds none
 //! ```
 
 use std::collections::BTreeMap;
@@ -13,8 +14,12 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use fairway_core::input::Space;
 use fairway_core::log::{Change, FileName, FileRepair, FileWrite, Files, SyncSet};
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
 /// A data directory that this process alone uses. Dropping it gives it free.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ pub struct DataDir {
     /// For syncing the directory's entries.
     entries: File,
     open: BTreeMap<FileName, File>,
+    /// Since the space that is held back was given back, or could not be occupied.
+    scarce_since: Option<Instant>,
     /// Locked; the system unlocks it when the process ends, however it ends.
     _lock: File,
 }
@@ -84,7 +91,64 @@ impl DataDir {
             Err(TryLockError::Error(e)) => return Err(at("lock the file `lock`")(e)),
         }
         let entries = File::open(path).map_err(at("open this directory"))?;
-        Ok(DataDir { path: path.to_path_buf(), entries, open: BTreeMap::new(), _lock: lock })
+        let (path, open) = (path.to_path_buf(), BTreeMap::new());
+        Ok(DataDir { path, entries, open, scarce_since: None, _lock: lock })
+    }
+
+    /// Occupies `bytes` of the disk for what a node must still write when everything is full. [`Space::Scarce`] where they and as much
+    /// again are not to be had: then the node is to be told so.
+    ///
+    /// # Errors
+    /// [`FilesError::Io`]: the disk fails otherwise than by being full.
+    pub fn hold_reserve(&mut self, bytes: u64) -> Result<Space, FilesError> {
+        let path = self.path.join(RESERVE);
+        let at = |doing| {
+            let path = path.clone();
+            move |source| FilesError::Io { path, doing, source }
+        };
+        let reserve = private().create(true).truncate(false).write(true).open(&path);
+        let reserve = reserve.map_err(at("open"))?;
+        if reserve.metadata().map_err(at("read the length of"))?.len() != bytes {
+            match occupy(&reserve, bytes) {
+                Ok(()) => {}
+                Err(e) if is_full(&e) => {
+                    fs::remove_file(&path).map_err(at("remove"))?;
+                    self.scarce_since = Some(Instant::now());
+                    return Ok(Space::Scarce);
+                }
+                Err(e) => return Err(at("occupy space for")(e)),
+            }
+        }
+        self.scarce_since = None;
+        Ok(Space::Plenty)
+    }
+
+    /// Whether the space is held, as far as is known.
+    pub fn space(&self) -> Space {
+        self.scarce_since.map_or(Space::Plenty, |_| Space::Scarce)
+    }
+
+    /// [`DataDir::hold_reserve`] again, at times, while the space is not held.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn regain_reserve(&mut self, bytes: u64) -> Result<Space, FilesError> {
+        match self.scarce_since {
+            Some(since) if since.elapsed() >= REGAIN_EVERY => self.hold_reserve(bytes),
+            Some(_) => Ok(Space::Scarce),
+            None => Ok(Space::Plenty),
+        }
+    }
+
+    /// A write found no room: makes some, for the start that follows. The write counts as failed all the same.
+    fn give_back(&mut self, error: &FilesError) {
+        let full = matches!(error, FilesError::Io { source, .. } if is_full(source));
+        if full && fs::remove_file(self.path.join(RESERVE)).is_ok() {
+            eprintln!(
+                "fairway: {}: the disk is full; what was held back for defence is given back",
+                self.path.display()
+            );
+        }
     }
 
     /// Reads every file of the log; others are left alone.
@@ -100,14 +164,13 @@ impl DataDir {
     /// # Errors
     /// [`FilesError::Io`]; fatal.
     pub fn repair(&mut self, repair: &FileRepair) -> Result<(), FilesError> {
-        for change in &repair.changes {
-            match change {
-                Change::Write(write) => self.write(write)?,
-                Change::Truncate { file, length } => self.truncate(*file, *length)?,
-                Change::Remove { file } => self.remove(*file)?,
-            }
-        }
-        self.sync(&repair.sync)
+        let mut change = |change: &Change| match change {
+            Change::Write(write) => self.write(write),
+            Change::Truncate { file, length } => self.truncate(*file, *length),
+            Change::Remove { file } => self.remove(*file),
+        };
+        let changed = repair.changes.iter().try_for_each(&mut change);
+        changed.and_then(|()| self.sync(&repair.sync)).inspect_err(|e| self.give_back(e))
     }
 
     /// Writes, without making anything durable.
@@ -115,7 +178,8 @@ impl DataDir {
     /// # Errors
     /// [`FilesError::Io`]; fatal.
     pub fn append(&mut self, writes: &[FileWrite]) -> Result<(), FilesError> {
-        writes.iter().try_for_each(|write| self.write(write))
+        let written = writes.iter().try_for_each(|write| self.write(write));
+        written.inspect_err(|e| self.give_back(e))
     }
 
     /// Makes the files durable, then the directory's entries.
@@ -123,6 +187,11 @@ impl DataDir {
     /// # Errors
     /// [`FilesError::Io`]; fatal: whether the data is durable is unknown, and asking again proves nothing.
     pub fn sync(&mut self, set: &SyncSet) -> Result<(), FilesError> {
+        // Some file systems look for room only now.
+        self.sync_all(set).inspect_err(|e| self.give_back(e))
+    }
+
+    fn sync_all(&mut self, set: &SyncSet) -> Result<(), FilesError> {
         for name in &set.files {
             let synced = self.file(*name)?.sync_data();
             synced.map_err(|e| self.failed(*name, "sync", e))?;
@@ -222,6 +291,36 @@ fn create(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes the file exactly so long, with blocks of its own, durably; provided that there is as much again: what was given back when a
+/// write found no room must not be taken for room.
+fn occupy(file: &File, bytes: u64) -> io::Result<()> {
+    file.set_len(0)?;
+    let twice = bytes.saturating_mul(2);
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, twice) {
+        // It cannot promise blocks: write them.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_through(file, twice)?,
+        other => other?,
+    }
+    file.set_len(bytes)?;
+    file.sync_all()
+}
+
+fn write_through(file: &File, bytes: u64) -> io::Result<()> {
+    let chunk = vec![0xa5; 1 << 16];
+    let mut at = 0;
+    while at < bytes {
+        let part = chunk.len().min(usize::try_from(bytes - at).unwrap_or(usize::MAX));
+        file.write_all_at(&chunk[..part], at)?;
+        at += part as u64;
+    }
+    Ok(())
+}
+
+fn is_full(error: &io::Error) -> bool {
+    use ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
@@ -231,7 +330,9 @@ fn private() -> OpenOptions {
 /// What the operator can do about it.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free space there and start again",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free space there; started again, the node closes and defends, and takes on nothing new until there is room"
+        }
         ErrorKind::PermissionDenied => "it must belong to the user that runs the node",
         ErrorKind::NotFound => "check the path",
         ErrorKind::NotADirectory | ErrorKind::IsADirectory => "move away what stands in its place",
@@ -241,11 +342,15 @@ fn remedy(error: &io::Error) -> &'static str {
 }
 
 const LOCK: &str = "lock";
+const RESERVE: &str = "reserve";
+/// How often a full disk is looked at again.
+const REGAIN_EVERY: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use fairway_core::log::Slot;
+    use std::os::unix::fs::MetadataExt;
 
     const SEGMENT: FileName = FileName::Segment(1);
 
@@ -322,6 +427,37 @@ mod tests {
         assert_eq!(dir.read().unwrap(), Files::from([(SEGMENT, b"he".to_vec())]));
         // Removing what is not there is fine.
         dir.repair(&repair(vec![remove])).unwrap();
+    }
+
+    /// Goal: a write that finds no room makes room for what follows. Method: the kernel's own device that is always full stands in the
+    /// segment's place.
+    #[test]
+    fn a_full_disk_gives_the_reserve_back_and_takes_it_again() {
+        let (_parent, path) = fresh();
+        let mut dir = DataDir::open(&path).unwrap();
+        assert_eq!(dir.hold_reserve(1 << 20).unwrap(), Space::Plenty);
+        let reserve = fs::metadata(path.join(RESERVE)).unwrap();
+        assert_eq!((reserve.len(), reserve.permissions().mode() & 0o777), (1 << 20, 0o600));
+        assert!(reserve.blocks() * 512 >= 1 << 20, "the blocks are its own");
+        assert_eq!(dir.regain_reserve(1 << 20).unwrap(), Space::Plenty);
+
+        std::os::unix::fs::symlink("/dev/full", path.join("000001.log")).unwrap();
+        let error = dir.append(&[write(SEGMENT, 0, b"x")]).unwrap_err();
+        assert!(matches!(&error, FilesError::Io { source, .. } if is_full(source)), "{error}");
+        assert!(!path.join(RESERVE).exists());
+
+        assert_eq!(dir.hold_reserve(1 << 10).unwrap(), Space::Plenty);
+        assert_eq!(fs::metadata(path.join(RESERVE)).unwrap().len(), 1 << 10, "resized");
+    }
+
+    /// Method: more than any disk has.
+    #[test]
+    fn where_there_is_no_room_nothing_is_left_behind() {
+        let (_parent, path) = fresh();
+        let mut dir = DataDir::open(&path).unwrap();
+        assert_eq!(dir.hold_reserve(1 << 50).unwrap(), Space::Scarce);
+        assert!(!path.join(RESERVE).exists());
+        assert_eq!(dir.regain_reserve(1).unwrap(), Space::Scarce, "not asked again at once");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fairway_core::driver::Driver;
 use fairway_core::effect::{Effect, Notice};
-use fairway_core::input::{Input, RequestId, Verified, verify};
+use fairway_core::input::{Input, RequestId, Space, Verified, verify};
 use fairway_core::log::{FileRepair, FileWrite, SyncSet};
 use fairway_core::nitro::Crypto;
 use fairway_core::types::Timestamp;
@@ -47,6 +47,9 @@ pub struct Desk {
 pub struct Disk {
     files: Option<Held>,
     counters: Arc<DiskCounters>,
+    /// What is held back for defence, and what the node was last told of it.
+    reserve_bytes: u64,
+    space: Space,
 }
 
 /// The directory, and a sender whose end tells that it is free again.
@@ -76,15 +79,36 @@ impl DiskCounters {
 
 impl Disk {
     /// The disk, and a receiver that ends when the directory is free again.
-    pub fn new(files: DataDir, counters: Arc<DiskCounters>) -> (Disk, mpsc::Receiver<()>) {
+    pub fn new(
+        files: DataDir,
+        reserve_bytes: u64,
+        counters: Arc<DiskCounters>,
+    ) -> (Disk, mpsc::Receiver<()>) {
         let (in_use, free) = mpsc::channel(1);
-        (Disk { files: Some(Held { files, _in_use: in_use }), counters }, free)
+        let files = Some(Held { files, _in_use: in_use });
+        (Disk { files, counters, reserve_bytes, space: Space::Plenty }, free)
     }
 
-    async fn call(
+    /// What the node must be told: how the disk is, if that has changed.
+    async fn news(&mut self) -> Option<Input> {
+        let mut space = self.files.as_ref()?.files.space();
+        if space == Space::Scarce {
+            let bytes = self.reserve_bytes;
+            let regained = self.call(move |files| files.regain_reserve(bytes)).await;
+            space = regained.unwrap_or_else(|error| {
+                // The log may still be writable: whether it is, its next write tells.
+                eprintln!("fairway: {error}");
+                Space::Scarce
+            });
+        }
+        let changed = std::mem::replace(&mut self.space, space) != space;
+        changed.then_some(Input::Space(space))
+    }
+
+    async fn call<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(&mut DataDir) -> Result<(), FilesError> + Send + 'static,
-    ) -> Result<(), FilesError> {
+        work: impl FnOnce(&mut DataDir) -> Result<T, FilesError> + Send + 'static,
+    ) -> Result<T, FilesError> {
         let mut held = self.files.take().expect("the pump makes one call at a time");
         let done = tokio::task::spawn_blocking(move || {
             let result = work(&mut held.files);
@@ -140,6 +164,9 @@ impl Ports for NodePorts {
     }
 
     async fn inputs(&mut self, until: Option<Timestamp>) -> Option<Vec<Verified>> {
+        if let Some(news) = self.disk.news().await {
+            return Some(vec![Verified::Plain(news)]);
+        }
         let mut batch = Vec::new();
         let receive = self.inbox.recv_many(&mut batch, BATCH_MAX);
         let received = match until {

@@ -122,7 +122,7 @@ impl RunningNode {
         let opened = Opened { lsn: driver.durable(), findings: driver.findings().to_vec() };
 
         let counters = Arc::new(DiskCounters::default());
-        let (disk, free) = Disk::new(files, counters.clone());
+        let (disk, free) = Disk::new(files, chain_config.reserve_bytes, counters.clone());
         let (sender, inbox) = inbox::inbox();
         let (notices, _) = broadcast::channel(NOTICES_MAX);
         for peer in setup.peers.0.keys() {
@@ -234,7 +234,8 @@ fn open(
     config: Config,
     clock: WallClock,
 ) -> Result<(DataDir, Driver), StartError> {
-    let dir = DataDir::open(&data_dir)?;
+    let mut dir = DataDir::open(&data_dir)?;
+    dir.hold_reserve(config.reserve_bytes)?;
     let files = dir.read()?;
     let driver = Driver::open(&files, pins, key, config, Start::Normal, clock.now())
         .map_err(|source| StartError::Log { path: data_dir, source: Box::new(source) })?;

@@ -9,6 +9,7 @@ use crate::channel::{Channel, Phase};
 use crate::effect::{Accepted, Effect, Refusal};
 use crate::event::{Event, ObjectiveId, ObjectiveKind, Origin, Terms, Update, UpdateId, WantedTx};
 use crate::input::{Command, RequestId};
+use crate::nitro::{Call, Outcome};
 use crate::objective::{Objective, dispute};
 use crate::types::{Amount, ChannelId};
 
@@ -130,11 +131,13 @@ impl Node {
 
     /// A transaction reverted. Two reasons change what we want: somebody who cannot be paid blocks paying everybody, and a payout
     /// that we take for the peer's was ours.
-    pub(super) fn on_reverted(&self, channel: ChannelId, reason: &str) -> Decision {
-        let Some(known) = self.state.channel(channel) else { return Decision::default() };
-        let events = match reason {
-            "Could not transfer ETH" => self.pay_us_alone(known),
-            "incorrect fingerprint" => self.settled_after_all(known),
+    pub(super) fn on_reverted(&self, call: &Call, reason: &str) -> Decision {
+        let Some(known) = self.state.channel(call.channel()) else { return Decision::default() };
+        let events = match (call, reason) {
+            (_, "Could not transfer ETH") => self.pay_us_alone(known),
+            (Call::Transfer { outcome, .. }, "incorrect fingerprint") => {
+                self.settled_after_all(known, outcome)
+            }
             _ => Vec::new(),
         };
         Decision::events(events)
@@ -159,11 +162,12 @@ impl Node {
         events
     }
 
-    /// The contract does not hold the outcome in which we are still owed something, and the payout is confirmed: so it was ours.
+    /// The contract does not hold the one outcome in which we are still owed something, and the payout is confirmed: so it was ours.
     ///
     /// # Danger
-    /// On an unconfirmed payout this would let the peer pay itself in front of our own transaction and have us stop there.
-    fn settled_after_all(&self, known: &Channel) -> Vec<Event> {
+    /// On an unconfirmed payout this would let the peer pay itself in front of our own transaction and have us stop there. On
+    /// `refuted` that came from an older reading, or is one of several, a delayed revert would.
+    fn settled_after_all(&self, known: &Channel, refuted: &Outcome) -> Vec<Event> {
         let id = ObjectiveId { channel: known.id, kind: ObjectiveKind::Dispute };
         let live = self.state.objectives().get(&id).is_some_and(Objective::is_live);
         let (head, confirmed) =
@@ -171,7 +175,7 @@ impl Node {
         let ours = known.txs.contains(&WantedTx::TransferMine)
             && head.payouts == confirmed.payouts
             && head.status == confirmed.status
-            && dispute::mine_may_be_paid(confirmed, known, &self.state.virtuals());
+            && dispute::mine_is_paid_unless(confirmed, known, &self.state.virtuals(), refuted);
         if live && ours { vec![Event::ObjectiveCompleted { id }] } else { Vec::new() }
     }
 

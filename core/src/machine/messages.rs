@@ -342,7 +342,7 @@ fn ack(channel: &Channel, what: MessageKey) -> Effect {
 }
 
 /// Whether we hold this very state with all of these signatures.
-fn holds(channel: &Channel, signed: &SignedState) -> bool {
+pub(super) fn holds(channel: &Channel, signed: &SignedState) -> bool {
     outbox::state_at(channel, signed.turn()).is_some_and(|known| {
         known.hash() == signed.hash()
             && signed.sigs().keys().all(|i| known.signed_by(usize::from(*i)))

@@ -16,6 +16,7 @@ mod messages;
 mod notices;
 mod payments;
 mod release;
+mod space;
 mod virtual_messages;
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::channel::{Channel, Phase};
 use crate::config::Config;
 use crate::effect::{Effect, Notice, Refusal};
 use crate::event::{Event, Pins, RecoveryReason};
-use crate::input::{Input, RequestId, Verified};
+use crate::input::{Input, RequestId, Space, Verified};
 use crate::nitro::SecretKey;
 use crate::objective::dispute::guaranteed_on_chain;
 use crate::objective::{self, Context, Crank, VirtualContext};
@@ -64,6 +64,8 @@ pub struct Session {
     pub(super) caught_up: bool,
     /// Payments that wait for the next write.
     pub(super) unsealed: Unsealed,
+    /// Whether the disk has room.
+    pub(super) space: Space,
 }
 
 /// How a node starts.
@@ -291,12 +293,15 @@ impl Node {
             | Input::Frame { .. }
             | Input::Command { .. }
             | Input::NewHead { .. }
-            | Input::TxReverted { .. } => {}
+            | Input::TxReverted { .. }
+            | Input::DepositWithheld { .. } => {}
+            Input::Space(space) => self.session.space = *space,
         }
     }
 
     /// What the input asks for. Pure: reads the state and the session, changes neither.
     fn decide(&self, now: Timestamp, input: &Verified) -> Result<Decision, Refusal> {
+        self.check_space(input)?;
         match input {
             Verified::Dropped { .. } => Ok(Decision::default()),
             Verified::Message { peer, message } => {
@@ -312,7 +317,13 @@ impl Node {
             Verified::Plain(input) => match input {
                 Input::Command { request, command } => self.on_command(*request, command),
                 Input::NewHead { number } => Ok(self.on_new_head(*number)),
-                Input::TxReverted { channel, reason } => Ok(self.on_reverted(*channel, reason)),
+                Input::TxReverted { call, reason } => Ok(self.on_reverted(call, reason)),
+                Input::Space(space) => Ok(Decision::answer(Effect::Notify(Notice::Space(*space)))),
+                Input::DepositWithheld { channel, missing } => {
+                    let (channel, missing) = (*channel, *missing);
+                    let notice = Notice::DepositWithheld { channel, missing };
+                    Ok(Decision::answer(Effect::Notify(notice)))
+                }
                 Input::Frame { .. } | Input::Blocks { .. } => unverified(),
                 Input::Tick | Input::PeerUp { .. } | Input::PeerDown { .. } | Input::ChainDown => {
                     Ok(Decision::default())

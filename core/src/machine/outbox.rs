@@ -228,7 +228,10 @@ fn transfer(of: &Sources<'_>, head: &OnChain, tx: &WantedTx, attempt: u32) -> Op
     // the contract takes the one that is true, and where that is one in which we were paid, the others get theirs and it is over.
     let mut left = dispute::outcomes_now(head, channel, &of.virtuals);
     left.sort_by_key(|o| balance_in(o, channel.my_index()).is_zero());
-    let turns = if *tx == WantedTx::TransferMine { 0 } else { usize::try_from(attempt).ok()? };
+    if *tx == WantedTx::TransferMine {
+        left.retain(|o| !balance_in(o, channel.my_index()).is_zero());
+    }
+    let turns = usize::try_from(attempt).ok()?;
     let outcome = left.swap_remove(turns.checked_rem(left.len())?);
     let (id, state_hash) = (channel.id, finalized_hash(head));
     Some(if *tx == WantedTx::TransferMine {

@@ -19,8 +19,8 @@ use crate::event::{Event, ObjectiveId, ObjectiveKind};
 use crate::input::{Command, Input, Message, RequestId, Verified, verify};
 use crate::nitro::adjudicator::Adjudicator;
 use crate::nitro::{Call, Claim, Crypto, Log, SecretKey};
-use crate::objective::{Crank, Objective};
-use crate::types::{Address, Amount, BlockNum, ChainTime, Timestamp, TurnNum};
+use crate::objective::{Crank, Objective, dispute};
+use crate::types::{Address, Amount, BlockNum, ChainTime, ChannelId, Timestamp, TurnNum};
 use crate::wire::Wire;
 
 pub const ALICE: usize = 0;
@@ -284,9 +284,8 @@ impl<const N: usize> World<N> {
                         candidates.extend(call.unlogged_candidate().cloned());
                     }
                     Err(revert) => {
-                        let channel = call.channel();
                         let reason = alloc::format!("{revert}");
-                        self.mail.push_back((who, Input::TxReverted { channel, reason }));
+                        self.mail.push_back((who, Input::TxReverted { call, reason }));
                     }
                 }
             }
@@ -297,6 +296,16 @@ impl<const N: usize> World<N> {
             }
             self.settle();
         }
+    }
+
+    /// A payout of what is left of a channel, as a node reads it; of nothing where it knows nothing.
+    pub fn payout_of(&self, who: usize, channel: ChannelId) -> Call {
+        let state = self.nodes[who].state();
+        let head = state.chain().at_head(channel);
+        let read = |c: &Channel| dispute::outcomes_now(head, c, &state.virtuals()).pop();
+        let outcome = state.channel(channel).and_then(read).unwrap_or_default();
+        let (state_hash, indices) = (B256::ZERO, alloc::vec![0]);
+        Call::Transfer { asset_index: 0, channel, outcome, state_hash, indices }
     }
 
     /// Somebody else's transaction, in the next block.

@@ -205,10 +205,18 @@ pub fn mine_is_paid(view: &OnChain, channel: &Channel, virtuals: &Virtuals<'_>) 
         && left_for_me(view, channel, virtuals).iter().all(|left| left.is_zero())
 }
 
-/// Whether the payouts could mean that we were paid, but need not.
-pub fn mine_may_be_paid(view: &OnChain, channel: &Channel, virtuals: &Virtuals<'_>) -> bool {
+/// Whether every reading of the payouts but `refuted` means that we were paid.
+pub fn mine_is_paid_unless(
+    view: &OnChain,
+    channel: &Channel,
+    virtuals: &Virtuals<'_>,
+    refuted: &Outcome,
+) -> bool {
+    let outcomes = outcomes_now(view, channel, virtuals);
+    let mut others = outcomes.iter().filter(|o| *o != refuted).peekable();
     !view.payouts.is_empty()
-        && left_for_me(view, channel, virtuals).iter().any(|left| left.is_zero())
+        && others.peek().is_some()
+        && others.all(|o| balance_in(o, channel.my_index()).is_zero())
 }
 
 /// What every reading of the payouts leaves for us.

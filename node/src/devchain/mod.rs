@@ -13,7 +13,7 @@ mod mempool;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use fairway_core::account::{Account, Head, Tx};
+use fairway_core::account::{Account, Head, Tx, Withheld};
 use fairway_core::chain_types::{B256, Block, BlockRef};
 use fairway_core::config::Config;
 use fairway_core::effect::Urgency;
@@ -228,13 +228,13 @@ impl Chain {
         let time = ChainTime((self.clock.now().0 / 1_000).max(parent.time.0 + 1));
         let (mut logs, mut candidates) = (Vec::new(), Vec::new());
         for tx in self.mempool.take_body() {
-            let channel = tx.call.channel();
             let result = self.ledger.execute(time, tx.from, &tx.call, &mut Crypto::Real);
             let result = result.map(|emitted| logs.extend(emitted)).map_err(|f| f.to_string());
             candidates.extend(tx.call.unlogged_candidate().filter(|_| result.is_ok()).cloned());
             if let (Err(reason), Some(node)) = (&result, self.nodes.get(&tx.from)) {
                 // Lost when the node is busy; it sees the chain's state anyway.
-                let _ = node.inbox.offer(Input::TxReverted { channel, reason: reason.clone() });
+                let reverted = Input::TxReverted { call: tx.call.clone(), reason: reason.clone() };
+                let _ = node.inbox.offer(reverted);
             }
             if let Some(receipt) = tx.receipt {
                 // Whoever submitted it may have gone away.
@@ -257,9 +257,13 @@ impl Chain {
             }
             Request::Wish { from, call, urgency, at_stake } => {
                 let Some(node) = self.nodes.get_mut(&from) else { return };
-                let txs = node.account.submit(call, urgency, at_stake);
-                let txs = txs.expect("gas costs nothing here, so nothing is withheld");
-                self.broadcast(from, txs);
+                match node.account.submit(call, urgency, at_stake) {
+                    Ok(txs) => self.broadcast(from, txs),
+                    // Lost when the node is busy; it asks again, and is told again.
+                    Err(Withheld::Reserve { channel, missing }) => {
+                        let _ = node.inbox.offer(Input::DepositWithheld { channel, missing });
+                    }
+                }
             }
             Request::Submit { from, call, receipt } => self.mempool.push(from, call, receipt),
             Request::Fetch { from, blocks_max, inbox } => {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use fairway_core::effect::Notice;
 use fairway_core::event::{ObjectiveKind, RejectReason};
+use fairway_core::input::Space;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -87,6 +88,14 @@ fn in_words(notice: &Notice) -> Option<String> {
         }
         Notice::RecoveryEntered => "signs nothing new until its peers have spoken".into(),
         Notice::RecoveryEnded => "signs again".into(),
+        Notice::Space(Space::Scarce) => {
+            "the disk is full: closes and defends, and takes nothing new on".into()
+        }
+        Notice::Space(Space::Plenty) => "the disk has room again".into(),
+        Notice::DepositWithheld { channel, missing } => format!(
+            "the deposit into channel {} waits: {missing} more are needed to pay for the defence of all channels",
+            channel.short()
+        ),
         Notice::Supported { .. } | Notice::PaymentReceived { .. } => return None,
     })
 }

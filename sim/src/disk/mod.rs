@@ -37,6 +37,8 @@ pub struct Disk {
     armed: Armed,
     fired: Fired,
     work: Work,
+    /// Bytes that the node keeps occupied, so that it can give them back.
+    reserved: u64,
 }
 
 /// A name in the directory: what it means now, and what it means after a power loss.
@@ -146,6 +148,29 @@ impl Disk {
             |bytes: &Vec<u8>| Entry { now: Some(File::holding(bytes)), durable: Durable::Same };
         let entries = image.iter().map(|(name, bytes)| (*name, entry(bytes))).collect();
         Disk { entries, ..Disk::default() }
+    }
+
+    /// Occupies `bytes`, unless something is occupied already. Whether the disk had room for them and as much again: what was given
+    /// back a moment ago must not be taken for room.
+    pub fn hold_reserve(&mut self, bytes: u64) -> bool {
+        if self.reserved > 0 {
+            return true;
+        }
+        if let Some(free) = &mut self.armed.free_bytes {
+            if *free < bytes.saturating_mul(2) {
+                return false;
+            }
+            *free -= bytes;
+        }
+        self.reserved = bytes;
+        true
+    }
+
+    /// Gives back what is occupied; how much that was.
+    pub fn release_reserve(&mut self) -> u64 {
+        let freed = std::mem::take(&mut self.reserved);
+        self.armed.free_bytes = self.armed.free_bytes.map(|free| free.saturating_add(freed));
+        freed
     }
 
     /// Writes into the page cache, creating the file if it is not there.

@@ -357,3 +357,21 @@ proptest! {
         }
     }
 }
+
+/// Goal: what was just given back is not taken for room; more room is.
+#[test]
+fn a_reserve_is_taken_only_where_there_is_as_much_again() {
+    let mut disk = Disk::default();
+    assert!(disk.hold_reserve(100));
+    disk.set_free_bytes(Some(0));
+    assert!(disk.hold_reserve(100), "it is held");
+    assert_eq!(disk.release_reserve(), 100);
+    assert!(!disk.hold_reserve(100), "100 are free");
+    assert_eq!(disk.release_reserve(), 0);
+    let write = FileWrite { file: FileName::Segment(1), offset: 0, bytes: vec![1; 100] };
+    disk.write(&write).unwrap();
+    let more = FileWrite { offset: 100, bytes: vec![1], ..write };
+    assert_eq!(disk.write(&more), Err(DiskError::Full { file: more.file }));
+    disk.set_free_bytes(Some(200));
+    assert!(disk.hold_reserve(100));
+}

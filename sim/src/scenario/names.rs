@@ -14,6 +14,7 @@ pub const GOAL_NAMES: &[&str] = &[
     "restarted-after-crash",
     "unsynced-write-lost",
     "torn-tail-cut",
+    "disk-reserve-released",
     "fail-stop",
     "message-lost",
     "message-resent",

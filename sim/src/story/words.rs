@@ -4,6 +4,7 @@ use fairway_core::effect::{Notice, Refusal};
 use fairway_core::event::{
     Event, MessageKey, ObjectiveId, ObjectiveKind, Origin, RecoveryReason, RejectReason, WantedTx,
 };
+use fairway_core::input::Space;
 use fairway_core::nitro::{Call, Log, Outcome, State};
 use fairway_core::types::{Address, Amount, TurnNum};
 use fairway_core::wire::{StateClaim, Wire};
@@ -247,6 +248,13 @@ impl Names {
             }
             Notice::RecoveryEntered => format!("{who}'s user hears: nothing new is signed for now"),
             Notice::RecoveryEnded => format!("{who}'s user hears: the node signs again"),
+            Notice::Space(Space::Scarce) => {
+                format!("{who}'s user hears: the disk is full, only closing and defending go on")
+            }
+            Notice::Space(Space::Plenty) => format!("{who}'s user hears: the disk has room again"),
+            Notice::DepositWithheld { missing, .. } => {
+                format!("{who}'s user hears: a deposit waits, {missing} more are needed for gas")
+            }
         }
     }
 

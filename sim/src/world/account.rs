@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 
-use fairway_core::account::{Account, Answer, Tx};
+use fairway_core::account::{Account, Answer, Tx, Withheld};
 use fairway_core::effect::Urgency;
+use fairway_core::input::Input;
 use fairway_core::nitro::Call;
 use fairway_core::types::Timestamp;
 
-use super::{EPOCH_MS, World};
+use super::{Act, EPOCH_MS, World};
 use crate::observe::{Observed, PartyId};
 
 impl World {
@@ -21,9 +22,14 @@ impl World {
         }
         self.open_account(id);
         let Some(account) = &mut self.parties[id.0].account else { return };
-        let txs = account.submit(call, urgency, at_stake);
-        let txs = txs.expect("gas costs nothing here, so nothing is withheld");
-        self.broadcast(id, txs);
+        match account.submit(call, urgency, at_stake) {
+            Ok(txs) => self.broadcast(id, txs),
+            Err(Withheld::Reserve { channel, missing }) => {
+                let incarnation = self.parties[id.0].incarnation;
+                let input = Input::DepositWithheld { channel, missing };
+                self.act(Act::Input { party: id, incarnation, input });
+            }
+        }
     }
 
     /// A party's account hears of a new head, if the endpoint tells one.

@@ -179,6 +179,11 @@ impl World {
         }
     }
 
+    fn disk_has_room(&mut self, id: PartyId) {
+        self.parties[id.0].disk.set_free_bytes(None);
+        self.hold_reserve(id);
+    }
+
     fn last(&mut self, lasts: u64, lift: Lift) {
         self.lasting += 1;
         self.after(lasts, Timer::Lift(lift));
@@ -187,7 +192,7 @@ impl World {
     pub(super) fn lift(&mut self, lift: Lift) {
         self.lasting = self.lasting.saturating_sub(1);
         match lift {
-            Lift::DiskFull(party) => self.parties[party.0].disk.set_free_bytes(None),
+            Lift::DiskFull(party) => self.disk_has_room(party),
             Lift::Endpoints => self.heal_endpoints(),
             Lift::Mempool => self.chain.set_mempool(MempoolFaults::default()),
             Lift::Fee => self.chain.set_base_fee(ORDINARY_FEE),
@@ -310,10 +315,10 @@ impl World {
                         Failure::Reverted(revert) => revert.to_string(),
                         other => other.to_string(),
                     };
-                    let channel = self.chain.submission(tx).map(|s| s.call.channel());
+                    let call = self.chain.submission(tx).map(|s| Call::clone(&s.call));
                     let incarnation = self.parties[party.0].incarnation;
-                    if let Some(channel) = channel {
-                        let input = Input::TxReverted { channel, reason };
+                    if let Some(call) = call {
+                        let input = Input::TxReverted { call, reason };
                         let delay = self.rpc_latency(party);
                         self.after(delay, Timer::Feed { party, incarnation, input });
                     }
@@ -333,7 +338,7 @@ impl World {
         self.network.heal();
         self.chain.heal_all();
         for i in 0..self.parties.len() {
-            self.parties[i].disk.set_free_bytes(None);
+            self.disk_has_room(PartyId(i));
             let address = self.parties[i].key.address();
             self.chain.accept_payments(address);
             self.parties[i].sync_slow_until = 0;

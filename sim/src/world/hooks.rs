@@ -2,7 +2,7 @@
 
 use fairway_core::driver::{Driver, OpenError, Step};
 use fairway_core::effect::Effect;
-use fairway_core::input::Input;
+use fairway_core::input::{Input, Space};
 use fairway_core::log::{FileRepair, FileWrite, Finding, SyncSet};
 use fairway_core::machine::NodeState;
 use fairway_core::types::Lsn;
@@ -37,6 +37,7 @@ impl World {
         let party = &mut self.parties[id.0];
         party.incarnation += 1;
         party.account = None;
+        party.told_of = Space::Plenty;
         match party.open(self.now) {
             Ok((driver, log)) => {
                 party.up = true;
@@ -63,12 +64,25 @@ impl World {
                     self.open_account(id);
                 }
                 self.reconnect(id);
+                self.hold_reserve(id);
                 Ok(driver)
             }
             Err(error) => {
                 self.stopped(id, &error.to_string());
                 Err(error)
             }
+        }
+    }
+
+    /// Occupies the space that defence may need, and tells the node when there is none.
+    pub(super) fn hold_reserve(&mut self, id: PartyId) {
+        let party = &mut self.parties[id.0];
+        let holds = party.disk.hold_reserve(party.config.reserve_bytes);
+        let space = if holds { Space::Plenty } else { Space::Scarce };
+        if party.up && party.told_of != space {
+            party.told_of = space;
+            let incarnation = party.incarnation;
+            self.act(Act::Input { party: id, incarnation, input: Input::Space(space) });
         }
     }
 
@@ -106,8 +120,12 @@ impl World {
     }
 
     /// A disk operation failed: the node stops at once, and its supervisor starts it again a little later.
-    pub fn disk_failed(&mut self, id: PartyId, _error: &DiskError) {
+    pub fn disk_failed(&mut self, id: PartyId, error: &DiskError) {
         self.goals.reach("fail-stop");
+        if matches!(error, DiskError::Full { .. }) && self.parties[id.0].disk.release_reserve() > 0
+        {
+            self.goals.reach("disk-reserve-released");
+        }
         self.kill(id);
         self.after(RESTART_NS, Timer::Start(id));
     }

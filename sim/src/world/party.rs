@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use fairway_core::account::Account;
 use fairway_core::config::{Config, Fees, Policy};
 use fairway_core::event::{Event, Pins};
+use fairway_core::input::Space;
 use fairway_core::log::FileWrite;
 use fairway_core::machine::Start;
 use fairway_core::nitro::{Crypto, SecretKey};
@@ -51,6 +52,8 @@ pub struct Party {
     pub endpoint: Endpoint,
     /// Its transactions: known from the endpoint's first answer to the end of the process. An adversary has a wallet.
     pub account: Option<Account>,
+    /// What its node believes of its disk.
+    pub told_of: Space,
     /// Its clock.
     pub clock: PartyClock,
     /// Whether a restart may have lost signatures that were released: the image was old.
@@ -178,10 +181,14 @@ pub fn config(mutant: Option<&'static str>, challenge_min: u32, patience: Nanos)
         silence_ms: patience.0 / 1_000_000,
         conclude_after_ms: 20_000,
         payment_app: super::PAYMENT_APP,
+        reserve_bytes: RESERVE_BYTES,
         mutant,
         ..Config::default()
     }
 }
+
+/// Small, so that whoever does not keep it for defence comes to its end within a run.
+const RESERVE_BYTES: u64 = 64 << 10;
 
 /// The channel key of a party: the same in every run, so that a name always has the same address.
 ///

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fairway_core::config::Config;
 use fairway_core::event::Pins;
+use fairway_core::input::Space;
 use fairway_core::nitro::Crypto;
 use fairway_core::nitro::adjudicator::Adjudicator;
 use fairway_core::types::{Address, ChainTime, Lsn};
@@ -83,6 +84,7 @@ pub(super) fn make_party(
         incarnation: 0,
         endpoint: Endpoint(u32::try_from(index).unwrap_or(u32::MAX)),
         account: None,
+        told_of: Space::Plenty,
         clock: PartyClock::new(planned.clock),
         may_have_forgotten: false,
         images: wants_images.then(Vec::new),

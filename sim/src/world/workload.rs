@@ -242,6 +242,7 @@ impl World {
             Err(Refusal::NotOpen(_)
                 | Refusal::Guarantees(_)
                 | Refusal::Recovering
+                | Refusal::DiskFull
                 | Refusal::UnknownChannel(_))
         ) && !self.healed
             && !self.channel_is_ending(&pending.command);

@@ -117,7 +117,8 @@ fn a_revert_of_something_unknown_changes_nothing() {
         (channel(), "incorrect fingerprint"),
         (channel(), "held != expectedHeld"),
     ] {
-        let handled = world.input(ALICE, Input::TxReverted { channel, reason: reason.into() });
+        let call = world.payout_of(ALICE, channel);
+        let handled = world.input(ALICE, Input::TxReverted { call, reason: reason.into() });
         assert_eq!(handled.events, [], "{reason}");
     }
 }

@@ -209,7 +209,8 @@ proptest! {
                     world.hear_wire(ALICE, Wire::UpdateRequest { channel, id, amount });
                 }
                 Act::Reverted(who, reason) => {
-                    world.input(who, Input::TxReverted { channel, reason: reason.into() });
+                    let call = world.payout_of(who, channel);
+                    world.input(who, Input::TxReverted { call, reason: reason.into() });
                 }
             }
         }

@@ -6,5 +6,6 @@ mod commands;
 mod life;
 mod messages;
 mod recovery;
+mod space;
 mod versions;
 mod virtuals;
