@@ -11,6 +11,7 @@ use super::fault::{ChainFault, Fault, FaultDo, Target};
 use super::names::{EVENT_NAMES, GOAL_NAMES, unknown};
 use super::op::{Op, OpKind};
 use super::resolve::milestone;
+use super::swarm::NAMES;
 use super::topology::{Channel, Party, Virtual};
 use super::unit::{Count, Nanos, Quantity};
 use super::{Expect, SCHEMA, Scenario, ScenarioFile};
@@ -24,6 +25,7 @@ impl Scenario {
     pub(super) fn check(&self) -> Vec<Found> {
         let mut check = Check { file: &self.file, found: Vec::new() };
         check.head(self);
+        check.swarm();
         check.parties();
         check.channels();
         check.virtuals();
@@ -96,6 +98,39 @@ impl Check<'_> {
         }
     }
 
+    /// Whether a swarm draws everything itself, within bounds.
+    fn swarm(&mut self) {
+        let file = self.file;
+        let Some(swarm) = &file.swarm else { return };
+        let topology = &file.topology;
+        let written = [
+            ("topology.parties", topology.parties.is_empty()),
+            ("topology.party", topology.party.is_empty()),
+            ("topology.channels", topology.channels.is_empty()),
+            ("topology.virtuals", topology.virtuals.is_empty()),
+            ("op", file.op.is_empty()),
+            ("fault", file.fault.is_empty()),
+        ];
+        for (path, _) in written.into_iter().filter(|(_, empty)| !empty) {
+            self.add(path, "expected nothing beside a swarm, which draws it, found some");
+        }
+        let (least, most) = (swarm.parties.least(), swarm.parties.most());
+        if least < Count(2) || most > Count(NAMES.len() as u64) {
+            let what = format!("expected 2 to {} parties, found {least} to {most}", NAMES.len());
+            self.add("swarm.parties", what);
+        }
+        if swarm.payments.least() == Count(0) {
+            self.add("swarm.payments", "expected 1 or more, found 0");
+        }
+        for engine in &file.engines {
+            let missing = swarm.kinds().find(|k| available(*k, *engine) == Availability::No);
+            if let Some(kind) = missing {
+                let what = format!("expected faults that engine {engine} can do, found {kind}");
+                self.add("swarm.families", what);
+            }
+        }
+    }
+
     fn parties(&mut self) {
         let topology = &self.file.topology;
         for (index, name) in topology.parties.iter().enumerate() {
@@ -117,6 +152,9 @@ impl Check<'_> {
                 let at = step.at.least();
                 self.too_late(&format!("{path}.clock.step.at"), at);
             }
+        }
+        if self.file.swarm.is_some() {
+            return;
         }
         let is_honest = |name: &String| topology.party.get(name).is_none_or(|p| p.role.is_honest());
         if !topology.parties.iter().any(is_honest) {

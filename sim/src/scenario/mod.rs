@@ -19,6 +19,7 @@ mod names;
 mod op;
 mod plan;
 mod resolve;
+mod swarm;
 mod topology;
 mod unit;
 
@@ -81,7 +82,11 @@ pub(crate) struct ScenarioFile {
     /// What a campaign must have seen at least once.
     #[serde(default)]
     goals: Vec<String>,
+    #[serde(default)]
     topology: topology::Topology,
+    /// Instead of parties, operations and faults: how the seed draws them.
+    #[serde(default)]
+    swarm: Option<swarm::Swarm>,
     /// The workload.
     #[serde(default)]
     op: Vec<op::Op>,
@@ -247,7 +252,8 @@ impl Scenario {
 
     /// Every kind of fault that some run may see, in the order of the file: for "never fired".
     pub fn fault_kinds(&self) -> impl Iterator<Item = FaultKind> {
-        self.file.fault.iter().map(|fault| fault.what.kind())
+        let drawn = self.file.swarm.iter().flat_map(swarm::Swarm::kinds);
+        self.file.fault.iter().map(|fault| fault.what.kind()).chain(drawn)
     }
 
     /// How long the phases last.

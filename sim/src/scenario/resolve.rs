@@ -22,7 +22,8 @@ use crate::chance::{Chance, Site};
 impl Scenario {
     /// Draws everything that one seed decides before the run begins.
     pub fn resolve(&self, chance: &mut Chance) -> Plan {
-        let file = &self.file;
+        let drawn = self.file.swarm.as_ref().map(|swarm| swarm.draw(&self.file, chance));
+        let file = drawn.as_ref().unwrap_or(&self.file);
         let ops = file.op.iter().enumerate().map(|(index, op)| resolve_op(chance, file, index, op));
         let ops = ops.collect();
         let mut faults = Vec::new();

@@ -13,6 +13,7 @@ use super::unit::{Count, Drift, Money, Nanos, Ppm, Shift};
 #[serde(deny_unknown_fields)]
 pub struct Topology {
     /// The parties' names, in the order in which reports show them.
+    #[serde(default)]
     pub parties: Vec<String>,
     /// What is not the default about a party.
     #[serde(default)]
@@ -35,6 +36,21 @@ pub struct Topology {
     /// How long a node waits for a silent peer before it acts alone.
     #[serde(default = "patience")]
     pub patience: Nanos,
+}
+
+impl Default for Topology {
+    fn default() -> Topology {
+        Topology {
+            parties: Vec::new(),
+            party: BTreeMap::new(),
+            channels: Vec::new(),
+            virtuals: Vec::new(),
+            chain: Chain::default(),
+            network: Network::default(),
+            disk: Disk::default(),
+            patience: patience(),
+        }
+    }
 }
 
 fn patience() -> Nanos {
