@@ -1,5 +1,6 @@
 //! Seeded simulation of Fairway nodes.
 
+pub mod audit;
 pub mod build_id;
 pub mod bundle;
 pub mod byzantine;

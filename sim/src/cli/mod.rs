@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod at_commit;
+mod audit;
 mod bench;
 mod check;
 mod corpus;
@@ -62,6 +63,8 @@ enum Command {
     Shrink(shrink::ShrinkArgs),
     /// Read scenario files and say what is wrong with them.
     Check(check::CheckArgs),
+    /// Judge the logs of production nodes: every invariant that needs nothing else, and what they can enforce.
+    Audit(audit::AuditArgs),
     /// List scenarios, invariants, mutants, fault kinds.
     List(list::ListArgs),
     /// Print the JSON Schema of scenario files.
@@ -254,6 +257,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Doctor(args)) => doctor::doctor(&args),
         Some(Command::Digests(args)) => doctor::digests(&args),
+        Some(Command::Audit(args)) => audit::audit(&args),
         Some(Command::List(args)) => list::list(&args),
         Some(Command::Schema) => list::schema(),
         Some(Command::Shrink(args)) => shrink::shrink(&args),
