@@ -189,3 +189,54 @@ fn sim(log: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fairway-sim"));
     command.arg("audit").arg(log).args(arguments).output().expect("the program starts")
 }
+
+fn golden() -> (&'static Path, String) {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../corpus/export/golden.jsonl"));
+    (path, fs::read_to_string(path).expect("the golden export"))
+}
+
+/// Goal: an export is judged like the directory that it was made from.
+#[test]
+fn an_export_is_worth_what_its_log_is_worth() {
+    let (path, _) = golden();
+    let directory = path.with_file_name("log");
+    let [export, log] = [path, &directory].map(|path| judge(Source::read(path).unwrap()));
+    assert!(export.checks.iter().any(|c| c.name == "export-chain-holds" && !c.is_broken()));
+    let of_log: Vec<_> = export.checks.iter().filter(|c| !c.name.starts_with("export-")).collect();
+    assert_eq!(of_log, log.checks.iter().collect::<Vec<_>>());
+    assert_eq!(export.standings, log.standings);
+}
+
+/// Goal: no change to an export passes, and none ends in a panic.
+#[test]
+fn a_tampered_export_is_refused() {
+    let (_, text) = golden();
+    let lines: Vec<&str> = text.lines().collect();
+    let parent = Path::new(env!("CARGO_TARGET_TMPDIR")).join("audit-exports");
+    fs::create_dir_all(&parent).unwrap();
+    let join = |lines: &[&str]| lines.join("\n") + "\n";
+    let is_batch = |line: &&str| line.contains("\"name\":\"batch-recorded\"");
+    let without_batches: Vec<&str> = lines.iter().copied().filter(|l| !is_batch(l)).collect();
+    let batch = lines.iter().position(is_batch).unwrap();
+    let at = text.find("\"signature\":\"0x").unwrap() + 20;
+    let digit = if text.as_bytes()[at] == b'0' { "1" } else { "0" };
+    for (name, tampered, code) in [
+        ("changed", format!("{}{digit}{}", &text[..at], &text[at + 1..]), 1),
+        ("dropped", join(&[&lines[..4], &lines[5..]].concat()), 2),
+        ("swapped", join(&[&lines[..4], &[lines[5], lines[4]], &lines[6..]].concat()), 1),
+        ("cut", join(&lines[..lines.len() - 1]), 2),
+        ("behind", format!("{text}{}\n", lines[0]), 2),
+        ("no_batches", join(&without_batches), 2),
+        ("one_batch_less", join(&[&lines[..batch], &lines[batch + 1..]].concat()), 2),
+        ("nothing", String::new(), 2),
+        ("deep", "[".repeat(100_000), 2),
+        ("big_count", text.replace("\"count\":", "\"count\":4294967"), 2),
+    ] {
+        let file = parent.join(name);
+        fs::write(&file, tampered).unwrap();
+        let output = sim(&file, &[]);
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{name}: {said}");
+        assert!(code == 2 || said.contains("BROKEN   export-chain-holds"), "{name}: {said}");
+    }
+}
