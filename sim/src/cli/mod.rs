@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod corpus;
 mod demo;
+mod diff;
 mod doctor;
 mod failure;
 mod junit;
@@ -65,6 +66,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Judge the logs of production nodes: every invariant that needs nothing else, and what they can enforce.
     Audit(audit::AuditArgs),
+    /// Say where two runs part: two seeds, two engines, or two builds.
+    Diff(diff::DiffArgs),
     /// List scenarios, invariants, mutants, fault kinds.
     List(list::ListArgs),
     /// Print the JSON Schema of scenario files.
@@ -258,6 +261,7 @@ pub fn main() -> ExitCode {
         Some(Command::Doctor(args)) => doctor::doctor(&args),
         Some(Command::Digests(args)) => doctor::digests(&args),
         Some(Command::Audit(args)) => audit::audit(&args),
+        Some(Command::Diff(args)) => diff::diff(&args),
         Some(Command::List(args)) => list::list(&args),
         Some(Command::Schema) => list::schema(),
         Some(Command::Shrink(args)) => shrink::shrink(&args),
