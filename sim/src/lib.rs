@@ -10,6 +10,7 @@ pub mod cli;
 pub mod disk;
 pub mod engine;
 pub mod evm;
+pub mod exhaust;
 pub mod invariant;
 pub mod observe;
 pub mod scenario;

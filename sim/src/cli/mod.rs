@@ -8,6 +8,7 @@ mod corpus;
 mod demo;
 mod diff;
 mod doctor;
+mod exhaust;
 mod failure;
 mod junit;
 mod list;
@@ -68,6 +69,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Say where two runs part: two seeds, two engines, or two builds.
     Diff(diff::DiffArgs),
+    /// Lose power at every driver step of every party, with everything that can be left on the disk, and play each to the end.
+    Exhaust(exhaust::ExhaustArgs),
     /// List scenarios, invariants, mutants, fault kinds.
     List(list::ListArgs),
     /// Print the JSON Schema of scenario files.
@@ -262,6 +265,7 @@ pub fn main() -> ExitCode {
         Some(Command::Digests(args)) => doctor::digests(&args),
         Some(Command::Audit(args)) => audit::audit(&args),
         Some(Command::Diff(args)) => diff::diff(&args),
+        Some(Command::Exhaust(args)) => exhaust::exhaust(&args),
         Some(Command::List(args)) => list::list(&args),
         Some(Command::Schema) => list::schema(),
         Some(Command::Shrink(args)) => shrink::shrink(&args),
