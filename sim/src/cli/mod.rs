@@ -65,11 +65,11 @@ enum Command {
     Shrink(shrink::ShrinkArgs),
     /// Read scenario files and say what is wrong with them.
     Check(check::CheckArgs),
-    /// Judge the logs of production nodes: every invariant that needs nothing else, and what they can enforce.
+    /// Judge the logs of production nodes, and what they can enforce.
     Audit(audit::AuditArgs),
     /// Say where two runs part: two seeds, two engines, or two builds.
     Diff(diff::DiffArgs),
-    /// Lose power at every driver step of every party, with everything that can be left on the disk, and play each to the end.
+    /// Lose power at every driver step of one run, whatever is left.
     Exhaust(exhaust::ExhaustArgs),
     /// List scenarios, invariants, mutants, fault kinds.
     List(list::ListArgs),
