@@ -83,6 +83,17 @@ pub enum Events {
         #[arg(long)]
         json: bool,
     },
+    /// Write the log as canonical JSON lines that others can check without our code.
+    #[command(
+        after_help = "Examples:\n  fairway events export /var/lib/fairway --out alice.jsonl\n  fairway events export /var/lib/fairway | python3 docs/auditing/verify_log.py"
+    )]
+    Export {
+        /// The node's data directory. The node must not be running.
+        data_dir: PathBuf,
+        /// Write here instead of to stdout. Must not exist.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Check the hash chain of the log and every signature in it.
     #[command(after_help = "Example:\n  fairway events verify /var/lib/fairway")]
     Verify {

@@ -1,6 +1,7 @@
 //! `fairway events`: reads a node's log for people and auditors. Never changes a file.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use fairway_core::driver::recorded;
@@ -10,6 +11,7 @@ use fairway_core::nitro::Crypto;
 use fairway_core::types::{Lsn, Timestamp};
 use serde::Serialize;
 
+use crate::export::{self, ExportError};
 use crate::files::{self, FilesError};
 
 /// Why a log cannot be shown.
@@ -40,6 +42,9 @@ pub enum EventsError {
         /// Where.
         source: log::UnknownEvent,
     },
+    /// The export was not finished.
+    #[error(transparent)]
+    Export(#[from] ExportError),
 }
 
 /// One event with its place.
@@ -127,6 +132,17 @@ fn read(directory: &Path) -> Result<Files, EventsError> {
         return Err(EventsError::Empty(directory.to_path_buf()));
     }
     Ok(files)
+}
+
+/// Writes the whole log as canonical JSON lines; how many.
+///
+/// # Errors
+/// [`EventsError`].
+pub fn export(directory: &Path, out: &mut dyn Write) -> Result<u64, EventsError> {
+    let files = read(directory)?;
+    let path = || directory.to_path_buf();
+    let opened = log::open(&files).map_err(|source| EventsError::Log { path: path(), source })?;
+    Ok(export::export(&opened, out)?)
 }
 
 type Events = Vec<(Timestamp, Event)>;

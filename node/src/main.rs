@@ -11,6 +11,7 @@ mod config;
 mod devchain;
 mod devnet;
 mod events;
+mod export;
 mod files;
 mod inbox;
 mod ports;
@@ -59,6 +60,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Devnet(options) => play(options),
         Command::Run { config } => run_node(&config),
         Command::Events(Events::List { data_dir, json }) => list(&data_dir, json),
+        Command::Events(Events::Export { data_dir, out }) => export(&data_dir, out.as_deref()),
         Command::Events(Events::Verify { data_dir, json }) => verify(&data_dir, json),
     }
 }
@@ -131,6 +133,21 @@ fn list(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
             writeln!(out, "{:>6}  {}  {:?}", line.lsn.0, line.time_ms, line.event)?;
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn export(data_dir: &Path, out: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let lines = match out {
+        None => events::export(data_dir, &mut io::stdout().lock())?,
+        Some(path) => {
+            let file = std::fs::File::create_new(path)
+                .with_context(|| format!("{}: name a file that does not exist", path.display()))?;
+            let lines = events::export(data_dir, &mut io::BufWriter::new(&file))?;
+            file.sync_all().with_context(|| format!("{}: cannot sync it", path.display()))?;
+            lines
+        }
+    };
+    eprintln!("{lines} lines");
     Ok(ExitCode::SUCCESS)
 }
 

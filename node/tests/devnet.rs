@@ -62,6 +62,7 @@ fn every_balance_is_exact_and_the_logs_hold() {
         assert_eq!(verified["bad"], Value::Array(Vec::new()), "{party}");
         assert!(verified["signatures"].as_u64() > Some(20), "{party}: {verified}");
         listed_events_are_numbered(data_dir.to_str().unwrap());
+        exported_lines_are_counted(data_dir.to_str().unwrap(), &dir.join(format!("{party}.jsonl")));
     }
 
     // The directory is in use now: a second run there is refused and touches nothing.
@@ -80,6 +81,24 @@ fn listed_events_are_numbered(data_dir: &str) {
     for (lsn, line) in (1u64..).zip(&lines) {
         assert_eq!(line["lsn"], lsn);
     }
+}
+
+fn exported_lines_are_counted(data_dir: &str, file: &std::path::Path) {
+    let export = ["events", "export", data_dir, "--out", file.to_str().unwrap()];
+    let exported = fairway(&export);
+    let said = String::from_utf8(exported.stderr).unwrap();
+    assert_eq!(exported.status.code(), Some(0), "{said}");
+    let text = std::fs::read_to_string(file).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(last["name"], "export-ended");
+    assert_eq!(last["payload"]["lines"], text.lines().count());
+    let printed = fairway(&["events", "export", data_dir]);
+    assert_eq!(String::from_utf8(printed.stdout).unwrap(), text, "stdout gets the same");
+    // An export is evidence: it is not written over.
+    let again = fairway(&export);
+    let complaint = String::from_utf8(again.stderr).unwrap();
+    assert!(complaint.contains("name a file that does not exist"), "{complaint}");
+    assert_eq!(again.status.code(), Some(1));
 }
 
 /// A byte that rots in the middle of a log is found, and named.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::campaign::How;
 use crate::chance::{Chance, Tape};
 use crate::engine::Verdict;
+use crate::exhaust::Crash;
 use crate::scenario::{Engine, Plan};
 use crate::seed_id::{Crypto, SeedId};
 
@@ -28,6 +29,9 @@ pub struct Bundle {
     pub ignore: Vec<String>,
     /// Overrides of what is drawn during the run.
     pub tape: Tape,
+    /// A power loss at one driver step, and what it leaves, where `exhaust` found one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash: Option<Crash>,
     /// How it ended.
     pub verdict: Verdict,
     /// The trace digest on the build that wrote it, reference engine.
@@ -120,11 +124,9 @@ impl Bundle {
     /// Repeats the run on an engine.
     pub fn replay(&self, engine: Engine, record: bool) -> crate::campaign::Run {
         let how = How { engine, ..self.how() };
-        how.run_plan(
-            self.plan.clone(),
-            self.chance(),
-            crate::world::Options { record, ..how.options() },
-        )
+        let options = crate::world::Options { record, ..how.options() };
+        let options = self.crash.map_or(options.clone(), |crash| crash.options(options));
+        how.run_plan(self.plan.clone(), self.chance(), options)
     }
 
     /// With which signatures.

@@ -1,5 +1,6 @@
 //! Seeded simulation of Fairway nodes.
 
+pub mod audit;
 pub mod build_id;
 pub mod bundle;
 pub mod byzantine;
@@ -9,6 +10,7 @@ pub mod cli;
 pub mod disk;
 pub mod engine;
 pub mod evm;
+pub mod exhaust;
 pub mod invariant;
 pub mod observe;
 pub mod scenario;

@@ -71,6 +71,7 @@ pub fn tell(
         plan,
         ignore: how.ignore.clone(),
         tape,
+        crash: None,
         verdict: run.report.verdict.clone(),
         digest: run.report.digest.clone(),
         build: crate::build_id::BUILD_ID.into(),

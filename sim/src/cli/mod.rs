@@ -1,11 +1,14 @@
 //! The command line: one file a command.
 
 mod at_commit;
+mod audit;
 mod bench;
 mod check;
 mod corpus;
 mod demo;
+mod diff;
 mod doctor;
+mod exhaust;
 mod failure;
 mod junit;
 mod list;
@@ -62,6 +65,12 @@ enum Command {
     Shrink(shrink::ShrinkArgs),
     /// Read scenario files and say what is wrong with them.
     Check(check::CheckArgs),
+    /// Judge the logs of production nodes, and what they can enforce.
+    Audit(audit::AuditArgs),
+    /// Say where two runs part: two seeds, two engines, or two builds.
+    Diff(diff::DiffArgs),
+    /// Lose power at every driver step of one run, whatever is left.
+    Exhaust(exhaust::ExhaustArgs),
     /// List scenarios, invariants, mutants, fault kinds.
     List(list::ListArgs),
     /// Print the JSON Schema of scenario files.
@@ -254,6 +263,9 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Doctor(args)) => doctor::doctor(&args),
         Some(Command::Digests(args)) => doctor::digests(&args),
+        Some(Command::Audit(args)) => audit::audit(&args),
+        Some(Command::Diff(args)) => diff::diff(&args),
+        Some(Command::Exhaust(args)) => exhaust::exhaust(&args),
         Some(Command::List(args)) => list::list(&args),
         Some(Command::Schema) => list::schema(),
         Some(Command::Shrink(args)) => shrink::shrink(&args),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::source::{Builds, Source, find, origin};
-use super::{EngineArg, Outcome, Stop, at_commit, failure};
+use super::{EngineArg, Outcome, Stop, at_commit, diff, failure};
 use crate::campaign::{self, Run};
 use crate::scenario::Engine;
 use crate::shrink::counterfactuals;
@@ -27,6 +27,9 @@ pub struct ReplayArgs {
     /// Write the timeline here.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Write what happened here, a line of JSON each, for `diff`.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Take this invariant out, as the run did.
     #[arg(long, value_name = "INVARIANT")]
     ignore: Vec<String>,
@@ -136,6 +139,10 @@ fn show(args: &ReplayArgs, source: &Source, engine: Engine, run: &Run) -> Outcom
                 line.text
             );
         }
+    }
+    if let Some(file) = &args.record {
+        diff::write_recording(file, &source.bundle.seed_id.to_string(), engine, run)?;
+        println!("  recording: {}", file.display());
     }
     if let Some(file) = &args.html {
         let html = failure::timeline(&source.scenario, &source.bundle, run);

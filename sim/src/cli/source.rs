@@ -94,6 +94,7 @@ fn bundle_of(id: &SeedId, scenario: &Scenario) -> Bundle {
         plan,
         ignore: Vec::new(),
         tape: Tape::default(),
+        crash: None,
         verdict: Verdict::Pass,
         digest: String::new(),
         build: crate::build_id::BUILD_ID.into(),

@@ -12,9 +12,9 @@ use fairway_core::types::Timestamp;
 
 use super::{RunReport, Verdict, report};
 use crate::chance::Chance;
+use crate::exhaust::Point;
 use crate::observe::PartyId;
 use crate::scenario::Plan;
-use crate::scenario::Unsynced;
 use crate::world::{Act, Options, World};
 
 /// One run on the event heap.
@@ -23,6 +23,8 @@ pub struct Reference {
     nodes: Vec<Slot>,
     heap: BinaryHeap<Reverse<(u64, u64, Wrapped)>>,
     sequence: u64,
+    /// What a power loss could leave before each step, when it is asked for.
+    points: Vec<Point>,
 }
 
 /// A party's process.
@@ -76,12 +78,19 @@ pub fn run(plan: Plan, chance: Chance, options: Options) -> (RunReport, World) {
     (report(&engine.world, verdict), engine.world)
 }
 
+/// As [`run`], and what a power loss could leave before each driver step of an honest party, in the order of the run.
+pub fn survey(plan: Plan, chance: Chance, options: Options) -> (RunReport, Vec<Point>) {
+    let mut engine = Reference::new(plan, chance, Options { survey: true, ..options });
+    let verdict = engine.run();
+    (report(&engine.world, verdict), engine.points)
+}
+
 impl Reference {
     /// The run before its first step.
     pub fn new(plan: Plan, chance: Chance, options: Options) -> Reference {
         let nodes = plan.parties.iter().map(|_| Slot::default()).collect();
         let world = World::new(plan, chance, options);
-        Reference { world, nodes, heap: BinaryHeap::new(), sequence: 0 }
+        Reference { world, nodes, heap: BinaryHeap::new(), sequence: 0, points: Vec::new() }
     }
 
     fn run(&mut self) -> Option<Verdict> {
@@ -247,9 +256,15 @@ impl Reference {
             let step = driver.next(now);
             if self.world.step(party, &step) {
                 self.world.kill(party);
-                self.world.lose_power(party, Unsynced::None);
+                self.world.lose_chosen_power(party);
                 self.world.start_later(party);
                 return;
+            }
+            if self.world.options().survey && !matches!(step, Step::Wait { .. }) {
+                let of = &self.world.parties[party.0];
+                if of.strategy.is_none() {
+                    self.points.push(Point::at(of, self.world.steps_of[party.0]));
+                }
             }
             match step {
                 Step::Repair(repair) => match self.world.repair(party, &repair) {

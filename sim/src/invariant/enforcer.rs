@@ -18,6 +18,7 @@ mod book;
 mod pieces;
 mod promise;
 mod search;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +43,7 @@ use crate::world::memo::Memo;
 use book::Book;
 use promise::{Decided, Loose, Oracle};
 use search::{Game, Reach};
+pub use standing::{Searched, Standing, standings};
 
 /// See [`Invariant::statement`].
 #[derive(Debug)]

@@ -54,7 +54,7 @@ use fairway_core::types::{Amount, ChannelId};
 
 use crate::observe::{Observed, PartyId, PartyInfo};
 use crate::world::memo::Memo;
-pub use enforcer::CONTRADICTION;
+pub use enforcer::{CONTRADICTION, Searched, Standing, standings};
 use run::Run;
 pub use view::Views;
 pub use watch::Watch;

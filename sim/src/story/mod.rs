@@ -8,6 +8,7 @@
 //!                                                                └─> html    ─> one self-contained file
 //! ```
 
+mod diff;
 mod explain;
 mod html;
 mod line;
@@ -18,6 +19,7 @@ mod snapshot;
 mod testkit;
 mod words;
 
+pub use diff::{Parting, TRACE_SCHEMA, Times, TraceHead, parting};
 pub use explain::{SENTENCES_MAX, Sentence, explain, explain_steps, what_broke};
 pub use html::{HtmlRun, Verdict, html};
 pub use line::{Fate, Lane, Line, LineKind, Recording, fates};

@@ -29,6 +29,17 @@ impl World {
         self.options.crash_at_step == Some((party, self.steps_of[party.0]))
     }
 
+    /// The power failure of [`Options::crash_at_step`](super::Options::crash_at_step): what it leaves was chosen beforehand.
+    pub fn lose_chosen_power(&mut self, id: PartyId) {
+        let keeps = self.options.crash_keeps;
+        if keeps == 0 {
+            return self.lose_power(id, crate::scenario::Unsynced::None);
+        }
+        let disk = &mut self.parties[id.0].disk;
+        let image = disk.crash_subset(keeps);
+        disk.restore(&image);
+    }
+
     /// Starts a party's node over its disk.
     ///
     /// # Errors

@@ -85,6 +85,10 @@ pub struct Options {
     pub record: bool,
     /// End a party's process at its n-th driver step, losing everything that was not synced.
     pub crash_at_step: Option<(PartyId, u64)>,
+    /// Of what was not synced at that step, the parts that persist all the same: bit `i` is part `i` of the disk's.
+    pub crash_keeps: u64,
+    /// Look at what a power loss could leave before every driver step of an honest party. Reference engine alone.
+    pub survey: bool,
     /// Steps of all drivers after which the run is given up.
     pub steps_max: u64,
     /// Invariants that do not watch: to see what comes of a bug that they would stop at once.
@@ -99,6 +103,8 @@ impl Default for Options {
             crypto: Crypto::Real,
             record: false,
             crash_at_step: None,
+            crash_keeps: 0,
+            survey: false,
             steps_max: 2_000_000,
             ignore: Vec::new(),
             search_permille: 10,

@@ -83,6 +83,18 @@ impl Adjudicator {
         self
     }
 
+    /// The same with this status word of a channel, as a reader of the contract's logs knows it.
+    pub fn with_status(mut self, channel: ChannelId, status: Status) -> Adjudicator {
+        put(&mut self.status, channel, status, NO_RECORD);
+        self
+    }
+
+    /// The same with these holdings of a channel.
+    pub fn with_held(mut self, asset: Address, channel: ChannelId, held: Amount) -> Adjudicator {
+        put(&mut self.holdings, (asset, channel), held, Amount::ZERO);
+        self
+    }
+
     /// Whether `transfer` behaves as deployed; see [`super::transfer::compute_transfer`].
     pub fn quirk_allocs_k(&self) -> bool {
         self.quirk_allocs_k

@@ -53,13 +53,15 @@ pub(super) struct Shortfall {
 }
 
 /// One state that can be finalized in one ledger channel.
-struct Way<'a> {
-    mine: Amount,
-    guarantees: BTreeMap<ChannelId, Guaranteed>,
+pub(super) struct Way<'a> {
+    /// What the node gets, guarantees apart.
+    pub mine: Amount,
+    /// By target.
+    pub guarantees: BTreeMap<ChannelId, Guaranteed>,
     /// A simple entry stands first: anybody can have the guarantees behind it paid out, to nobody's use.
     is_exposed: bool,
     /// What this state brings and takes by guarantees, beyond the supported one.
-    moved: BTreeMap<ChannelId, [Amount; 2]>,
+    pub moved: BTreeMap<ChannelId, [Amount; 2]>,
     ledger: &'a Ledger,
 }
 
@@ -152,7 +154,8 @@ impl<'a> Oracle<'a> {
         promise
     }
 
-    fn all_ways(&self) -> BTreeMap<ChannelId, Vec<Way<'a>>> {
+    /// What can be finalized in each ledger channel, the supported state first.
+    pub fn all_ways(&self) -> BTreeMap<ChannelId, Vec<Way<'a>>> {
         self.book.ledgers.iter().map(|(id, ledger)| (*id, self.ways(*id, ledger))).collect()
     }
 
