@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fairway_core::types::Amount;
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 
 use super::How;
 use crate::engine::RunReport;
@@ -13,7 +14,7 @@ use crate::invariant::Closest;
 use crate::scenario::Scenario;
 
 /// What a range of seeds of one scenario came to. Equal for every number of workers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// Runs that ended well.
     pub passed: u64,
@@ -33,6 +34,8 @@ pub struct Tally {
     pub faults: IndexMap<String, u64>,
     /// How many runs reached each goal.
     pub goals: IndexMap<String, u64>,
+    /// Which kinds of fault struck at which events, and in which runs.
+    pub meetings: BTreeMap<String, Met>,
     /// All digests in the order of seeds.
     pub digests: Vec<(u64, String)>,
     /// The smallest margin of each seed in which there was one.
@@ -55,6 +58,9 @@ impl Tally {
         }
         for goal in &report.goals {
             *self.goals.entry(goal.clone()).or_default() += 1;
+        }
+        for meeting in &report.meetings {
+            self.meetings.entry(meeting.clone()).or_insert(Met::never()).add(&Met::once(seed));
         }
         self.digests.push((seed, report.digest.clone()));
         let slack = report.closest.and_then(|c| c.slack);
@@ -86,12 +92,43 @@ impl Tally {
         for (goal, n) in other.goals {
             *self.goals.entry(goal).or_default() += n;
         }
+        for (meeting, met) in other.meetings {
+            self.meetings.entry(meeting).or_insert(Met::never()).add(&met);
+        }
         self.digests.extend(other.digests);
         self.slacks.extend(other.slacks);
         if self.closest.add(&other.closest) {
             self.closest_call = other.closest_call;
         }
         self.failed.extend(other.failed);
+    }
+}
+
+/// In which runs something was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Met {
+    /// How many.
+    pub runs: u64,
+    /// The lowest seed.
+    pub first: u64,
+    /// The highest seed; equal to the lowest, of all seeds one alone met it.
+    pub last: u64,
+}
+
+impl Met {
+    fn never() -> Met {
+        Met { runs: 0, first: u64::MAX, last: 0 }
+    }
+
+    fn once(seed: u64) -> Met {
+        Met { runs: 1, first: seed, last: seed }
+    }
+
+    /// Takes other runs into account.
+    pub fn add(&mut self, other: &Met) {
+        self.runs += other.runs;
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
     }
 }
 
@@ -113,6 +150,18 @@ pub fn sweep(
     until: Until,
     seen: &(dyn Fn(&RunReport) + Sync),
 ) -> Tally {
+    sweep_each(&|_| how, scenario, seeds, workers, until, seen)
+}
+
+/// As [`sweep`], with each seed run in its own way.
+pub fn sweep_each<'a>(
+    how_of: &(dyn Fn(u64) -> &'a How + Sync),
+    scenario: &Scenario,
+    seeds: std::ops::Range<u64>,
+    workers: usize,
+    until: Until,
+    seen: &(dyn Fn(&RunReport) + Sync),
+) -> Tally {
     let next = AtomicU64::new(seeds.start);
     let first_failure = AtomicU64::new(u64::MAX);
     let done: Mutex<Vec<(u64, RunReport)>> = Mutex::new(Vec::new());
@@ -124,7 +173,7 @@ pub fn sweep(
                     if seed >= seeds.end || seed > first_failure.load(Ordering::Relaxed) {
                         return;
                     }
-                    let run = how.run(scenario, seed, false);
+                    let run = how_of(seed).run(scenario, seed, false);
                     seen(&run.report);
                     if until == Until::FirstFailure && !run.report.verdict.is_pass() {
                         first_failure.fetch_min(seed, Ordering::Relaxed);
