@@ -54,7 +54,8 @@ fn help_lists_every_command_with_examples_and_says_what_exit_codes_mean() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let expected =
-        "demo run replay explain shrink check audit diff exhaust list schema corpus doctor bench help".split(' ');
+        "demo run replay explain shrink check audit diff exhaust list schema corpus campaign doctor bench help"
+            .split(' ');
     assert_eq!(commands, expected.collect::<Vec<_>>());
     assert!(text.contains("Exit codes: 0 pass"), "{text}");
     for command in commands.iter().filter(|c| !["demo", "help"].contains(c)) {
@@ -117,6 +118,8 @@ fn mistakes_are_one_line_and_exit_code_2() {
         &["run", "--seeds"],
         &["run", "--seeds", "few"],
         &["run", "--seeds", "5..3"],
+        &["run", "--shard", "4/4"],
+        &["run", "--seeds", "2", "--shard", "0/4"],
         &["run", "--for", "10"],
         &["run", "--determinism", "200%"],
         &["run", "-j", "0"],
@@ -163,12 +166,14 @@ fn mistakes_are_one_line_and_exit_code_2() {
     error: empty: expected bundles (.json), found none
     error: --engine: expected an engine that a scenario of `negative` lists, found madsim
     error: --ignore: expected an invariant (see `list invariants`), found `no-equivocaton`; did you mean `no-equivocation`?
-    error: fairway-sim: expected a command among demo, run, replay, explain, shrink, check, audit, diff, exhaust, list, schema, corpus, doctor, bench, found `rn`
-    error: fairway-sim run: expected an option among --seeds, --for, --engine, --crypto, --mutant, --ignore, --search, --set, --jobs, --determinism, --keep-going, --fail-fast, --no-shrink, --format, --out, --help, found `--sedes`; did you mean `--seeds`?
+    error: fairway-sim: expected a command among demo, run, replay, explain, shrink, check, audit, diff, exhaust, list, schema, corpus, campaign, doctor, bench, found `rn`
+    error: fairway-sim run: expected an option among --seeds, --shard, --for, --engine, --crypto, --mutant, --ignore, --search, --set, --jobs, --determinism, --keep-going, --fail-fast, --no-shrink, --format, --out, --resume, --help, found `--sedes`; did you mean `--seeds`?
     error: fairway-sim schema: expected an option among --help, found `--sedes`
     error: fairway-sim run: expected a value after `--seeds <SEEDS>`, found none
     error: fairway-sim run: --seeds <SEEDS>: expected N or A..B, found `few`
     error: fairway-sim run: --seeds <SEEDS>: expected at least one seed, found `5..3`
+    error: fairway-sim run: --shard <I/N>: expected 0/4 to 3/4, found `4/4`
+    error: --shard: expected no more shards than seeds, found a shard without any
     error: fairway-sim run: --for <10m>: expected a duration such as 30s, 10m or 2h, found `10`
     error: fairway-sim run: --determinism <DETERMINISM>: expected a percentage such as 5%, found `200%`
     error: fairway-sim run: --jobs <JOBS>: expected a number of threads, at least 1, found `0`
@@ -410,6 +415,30 @@ fn kept_bugs_are_found_on_any_build_and_other_bundles_on_their_own() {
     assert!(stderr(&refused).contains(&again), "{}", stderr(&refused));
     let accepted = sim(&folder, &["replay", "bundle.json", "--any-build"]);
     assert_eq!(code(&accepted), 1, "{}", stderr(&accepted));
+}
+
+/// Goal: the parts of a range are the range, and a run that is repeated with `--resume` runs nothing again.
+/// Method: the records of three parts against those of the whole, then one part twice over one folder.
+#[test]
+fn parts_of_a_run_are_the_run_and_a_part_is_resumed() {
+    let folder = folder("parts");
+    let run = |rest: &[&str]| {
+        let common = ["run", "smoke/plain", "--seeds", "5..15", "--format", "jsonl"];
+        let output = sim(&folder, &[&common[..], rest].concat());
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        (stdout(&output), stderr(&output))
+    };
+    let (whole, _) = run(&[]);
+    let parts: String = ["0/3", "1/3", "2/3"].map(|part| run(&["--shard", part]).0).concat();
+    assert_eq!(whole, parts);
+    let resumed = ["--shard", "1/3", "--out", "out", "--resume"];
+    let (first, said) = run(&resumed);
+    assert!(!said.contains("finished before"), "{said}");
+    let (second, said) = run(&resumed);
+    assert_eq!(first, second);
+    assert!(said.contains("smoke/plain: 3 runs were finished before"), "{said}");
+    let (_, said) = run(&["--crypto", "toy", "--out", "out", "--resume"]);
+    assert!(!said.contains("finished before"), "{said}");
 }
 
 #[test]

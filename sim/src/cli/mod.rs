@@ -3,6 +3,7 @@
 mod at_commit;
 mod audit;
 mod bench;
+mod campaign;
 mod check;
 mod corpus;
 mod demo;
@@ -14,6 +15,7 @@ mod junit;
 mod list;
 mod progress;
 mod replay;
+mod resume;
 mod run;
 mod shrink;
 mod source;
@@ -45,6 +47,7 @@ Examples:
   fairway-sim run negative                           every planted bug must be found
   fairway-sim replay 'smoke/plain#2a@…/reference'    the same run again, same digest
   fairway-sim check my_story.toml                    is this a good scenario?
+  fairway-sim campaign plan smoke --seeds 40000 --shards 8 --out camp    work for eight machines
 
 `fairway-sim <command> --help` has more of them.
 
@@ -78,6 +81,8 @@ enum Command {
     Schema,
     /// Repeat every kept bug: mended ones must pass, planted ones must fail as they did.
     Corpus(corpus::CorpusArgs),
+    /// Plan runs for many machines, run a share of them, merge and report what they came to.
+    Campaign(campaign::CampaignArgs),
     /// Prove that this build and this machine simulate deterministically.
     Doctor(doctor::DoctorArgs),
     /// Measure: seeds a second, replay, many channels, beside the floor.
@@ -270,6 +275,7 @@ pub fn main() -> ExitCode {
         Some(Command::Schema) => list::schema(),
         Some(Command::Shrink(args)) => shrink::shrink(&args),
         Some(Command::Corpus(args)) => corpus::corpus(&args),
+        Some(Command::Campaign(args)) => campaign::campaign(&args),
         Some(Command::Bench(args)) => bench::bench(&args),
     };
     match outcome {
@@ -284,7 +290,7 @@ pub fn main() -> ExitCode {
 }
 
 /// 12345678 as `12,345,678`.
-fn thousands(n: u64) -> String {
+pub(crate) fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {

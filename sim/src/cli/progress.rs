@@ -74,6 +74,13 @@ impl Progress {
         }
     }
 
+    /// A line of its own, where there is no moving one.
+    pub fn say(&self, line: &str) {
+        if self.plain {
+            eprintln!("{line}");
+        }
+    }
+
     /// Takes the moving line away.
     pub fn finish(&self) {
         self.bar.finish_and_clear();

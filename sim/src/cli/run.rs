@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::junit::{self, Case, Failure, Suite};
 use super::progress::Progress;
+use super::resume::Resume;
 use super::{HowArgs, Outcome, Stop, failure, thousands, workers};
 use crate::campaign::{self, How, Tally, Until, sweep};
 use crate::engine::{RunReport, Verdict};
@@ -25,6 +26,9 @@ pub struct RunArgs {
     /// How many seeds of each scenario, or a range `A..B`.
     #[arg(long, default_value = "100", value_parser = seeds)]
     pub seeds: Seeds,
+    /// Run the I-th of N equal parts of the seeds, from 0: `0/4` to `3/4`.
+    #[arg(long, value_name = "I/N", value_parser = share, conflicts_with = "lasts")]
+    pub shard: Option<Share>,
     /// Go on with further seeds until this much time has passed.
     #[arg(long = "for", value_name = "10m", value_parser = duration)]
     pub lasts: Option<Duration>,
@@ -51,6 +55,9 @@ pub struct RunArgs {
     /// Where bundles and timelines go.
     #[arg(long, default_value = "target/fairway/latest")]
     pub out: PathBuf,
+    /// Keep what is finished in that folder, 250 seeds at a time, and take what an earlier run with the same line has left there.
+    #[arg(long)]
+    pub resume: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -60,7 +67,9 @@ Examples:
   fairway-sim run my_story.toml --set phases.chaos=90s   a file, with one key changed
   fairway-sim run smoke/plain --mutant effect-before-sync    the node with a planted bug
   fairway-sim run smoke --for 10m --crypto toy           as many seeds as ten minutes allow
-  fairway-sim run smoke --format junit > report.xml      for a build server";
+  fairway-sim run smoke --format junit > report.xml      for a build server
+  fairway-sim run smoke --seeds 9000 --shard 2/3         the last third of the seeds
+  fairway-sim run nightly --seeds 9000 --out n --resume  again after a kill: goes on where it was";
 
 /// A range of seeds.
 #[derive(Clone, Debug)]
@@ -76,7 +85,7 @@ pub enum Format {
     Junit,
 }
 
-fn seeds(text: &str) -> Result<Seeds, String> {
+pub fn seeds(text: &str) -> Result<Seeds, String> {
     let number = |t: &str| {
         t.replace('_', "").parse::<u64>().map_err(|_| format!("expected N or A..B, found `{text}`"))
     };
@@ -90,9 +99,42 @@ fn seeds(text: &str) -> Result<Seeds, String> {
     Ok(Seeds(range))
 }
 
-fn threads(text: &str) -> Result<usize, String> {
+pub fn threads(text: &str) -> Result<usize, String> {
     let n = text.parse().ok().filter(|n| *n >= 1);
     n.ok_or_else(|| "expected a number of threads, at least 1".into())
+}
+
+/// The I-th of N parts, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Which.
+    pub shard: u64,
+    /// Of how many.
+    pub of: u64,
+}
+
+impl Share {
+    /// Its part of a range; parts differ by one at most.
+    fn part(self, seeds: &std::ops::Range<u64>) -> std::ops::Range<u64> {
+        let width = u128::from(seeds.end - seeds.start);
+        let at = |shard: u64| {
+            let offset = width * u128::from(shard) / u128::from(self.of);
+            seeds.start + u64::try_from(offset).unwrap_or(u64::MAX)
+        };
+        at(self.shard)..at(self.shard + 1)
+    }
+}
+
+/// Reads `0/4`.
+pub fn share(text: &str) -> Result<Share, String> {
+    let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    match parts {
+        Some((shard, of)) if shard < of => Ok(Share { shard, of }),
+        Some((_, of)) if of > 0 => {
+            Err(format!("expected 0/{of} to {}/{of}, found `{text}`", of - 1))
+        }
+        _ => Err(format!("expected I/N such as 0/8, found `{text}`")),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -108,7 +150,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn percent(text: &str) -> Result<u64, String> {
+pub fn percent(text: &str) -> Result<u64, String> {
     let n = text.trim_end_matches('%').parse::<u64>().ok().filter(|n| *n <= 100);
     n.ok_or_else(|| "expected a percentage such as 5%".into())
 }
@@ -144,7 +186,16 @@ pub fn run(args: &RunArgs) -> Outcome {
         )));
     }
     check_engines(&jobs)?;
-    let per_scenario = args.seeds.0.end - args.seeds.0.start;
+    let seeds = match args.shard {
+        Some(share) => share.part(&args.seeds.0),
+        None => args.seeds.0.clone(),
+    };
+    if seeds.is_empty() {
+        return Err(Stop::usage(
+            "--shard: expected no more shards than seeds, found a shard without any",
+        ));
+    }
+    let per_scenario = seeds.end - seeds.start;
     let quiet = args.format != Format::Tty;
     if !quiet {
         println!(
@@ -157,8 +208,9 @@ pub fn run(args: &RunArgs) -> Outcome {
         );
     }
     let progress = Progress::new(per_scenario * jobs.len() as u64, quiet);
-    let done = sweep_all(args, jobs, &progress);
+    let done = sweep_all(args, seeds, jobs, &progress);
     progress.finish();
+    let done = done?;
     let elapsed = progress.elapsed();
     let codes = report_all(args, &done, elapsed)?;
     if !quiet {
@@ -168,7 +220,7 @@ pub fn run(args: &RunArgs) -> Outcome {
     conclude(codes, differing)
 }
 
-fn runs_on(scenario: &Scenario, engine: Engine) -> bool {
+pub fn runs_on(scenario: &Scenario, engine: Engine) -> bool {
     scenario.engines().contains(&engine)
 }
 
@@ -179,11 +231,18 @@ fn check_engines(jobs: &[(Scenario, How)]) -> Outcome {
     Ok(())
 }
 
-fn sweep_all(args: &RunArgs, jobs: Vec<(Scenario, How)>, progress: &Progress) -> Vec<Done> {
+fn sweep_all(
+    args: &RunArgs,
+    seeds: std::ops::Range<u64>,
+    jobs: Vec<(Scenario, How)>,
+    progress: &Progress,
+) -> Result<Vec<Done>, Stop> {
+    let resume = args.resume.then(|| Resume::open(&args.out)).transpose()?;
     let started = Instant::now();
     let workers = args.jobs.unwrap_or_else(workers);
     let mut done: Vec<Done> = Vec::new();
-    let mut range = args.seeds.0.clone();
+    let width = seeds.end - seeds.start;
+    let mut range = seeds;
     loop {
         for (i, (scenario, how)) in jobs.iter().enumerate() {
             let negative = *scenario.expect() != Expect::Pass;
@@ -192,16 +251,19 @@ fn sweep_all(args: &RunArgs, jobs: Vec<(Scenario, How)>, progress: &Progress) ->
             if failed_before && until == Until::FirstFailure {
                 continue;
             }
-            let tally = sweep(how, scenario, range.clone(), workers, until, &|r| progress.seen(r));
+            let (range, seen) = (range.clone(), |r: &RunReport| progress.seen(r));
+            let tally = match &resume {
+                Some(resume) => resume.sweep(how, scenario, range, workers, until, &seen)?,
+                None => sweep(how, scenario, range, workers, until, &seen),
+            };
             match done.get_mut(i) {
                 Some(known) => known.tally.merge(tally),
                 None => done.push(Done { scenario: scenario.clone(), how: how.clone(), tally }),
             }
         }
-        let width = args.seeds.0.end - args.seeds.0.start;
         range = range.end..range.end + width;
         if args.lasts.is_none_or(|lasts| started.elapsed() >= lasts) {
-            return done;
+            return Ok(done);
         }
     }
 }
@@ -486,7 +548,7 @@ fn check_determinism(args: &RunArgs, done: &[Done]) -> Result<u64, Stop> {
 }
 
 /// When several things went wrong: 7, 4, 5, 1, 3, 9, then the rest.
-fn conclude(mut codes: BTreeSet<u8>, differing: u64) -> Outcome {
+pub fn conclude(mut codes: BTreeSet<u8>, differing: u64) -> Outcome {
     if differing > 0 {
         codes.insert(4);
     }

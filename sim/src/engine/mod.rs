@@ -33,6 +33,9 @@ pub struct RunReport {
     pub blocks: u64,
     /// Faults that struck, by kind.
     pub faults_fired: IndexMap<String, u64>,
+    /// Which kinds of fault struck at which events: `crash.power_loss at VoucherSigned`.
+    #[serde(default)]
+    pub meetings: Vec<String>,
     /// Goals of the scenario that were reached.
     pub goals: Vec<String>,
     /// What each party owns on chain at the end.
@@ -86,6 +89,7 @@ impl RunReport {
             virtual_ns: 0,
             blocks: 0,
             faults_fired: IndexMap::new(),
+            meetings: Vec::new(),
             goals: Vec::new(),
             balances: Vec::new(),
             violated_at: None,
@@ -141,6 +145,7 @@ pub fn report(world: &World, verdict: Option<Verdict>) -> RunReport {
         virtual_ns: world.now,
         blocks: world.chain.head().number.0,
         faults_fired: world.fired.iter().map(|(k, n)| fired(k, n)).collect(),
+        meetings: world.meetings.seen().collect(),
         goals: world.goals.reached().map(str::to_string).collect(),
         balances: (0..world.parties.len())
             .map(|i| {

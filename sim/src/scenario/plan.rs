@@ -397,6 +397,39 @@ impl FaultAction {
             FaultAction::Freeze { .. } => FaultKind::Freeze,
         }
     }
+
+    /// Whom it strikes: a party, or the first end of a link; `None` for the chain, and for every link at once.
+    pub fn party(&self) -> Option<&str> {
+        match self {
+            FaultAction::PowerLoss { party, .. }
+            | FaultAction::StaleImage { party, .. }
+            | FaultAction::FailedSync { party }
+            | FaultAction::Full { party, .. }
+            | FaultAction::Slow { party, .. }
+            | FaultAction::Rot { party, .. }
+            | FaultAction::TornWrite { party, .. }
+            | FaultAction::RevertPayee { party }
+            | FaultAction::Step { party, .. }
+            | FaultAction::Freeze { party, .. } => Some(party),
+            FaultAction::PartitionBoth { link, .. } | FaultAction::PartitionOneWay { link, .. } => {
+                Some(&link.0)
+            }
+            FaultAction::Loss { link, .. }
+            | FaultAction::Duplicate { link, .. }
+            | FaultAction::Latency { link, .. }
+            | FaultAction::CorruptFrame { link, .. }
+            | FaultAction::Reorder { link, .. } => link.as_ref().map(|(first, _)| first.as_str()),
+            FaultAction::Reorg { .. }
+            | FaultAction::RpcOutage { .. }
+            | FaultAction::MissingLogs { .. }
+            | FaultAction::MissingCalldata { .. }
+            | FaultAction::DuplicateLogs { .. }
+            | FaultAction::StaleHead { .. }
+            | FaultAction::FeeSpike { .. }
+            | FaultAction::DropTx { .. }
+            | FaultAction::StrangerDeposit { .. } => None,
+        }
+    }
 }
 
 impl Plan {

@@ -33,6 +33,8 @@ impl World {
         }
         let planned = self.plan.faults[fault].clone();
         *self.fired.entry(planned.what.kind()).or_default() += 1;
+        let party = planned.what.party().and_then(|name| self.party_named(name));
+        self.meetings.struck(planned.what.kind(), party);
         let what = self.plan.describe_element(planned.id).unwrap_or_default();
         self.observe(&Observed::Fault { id: fault, what: &what });
         self.do_fault(&planned.what);

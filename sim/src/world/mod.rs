@@ -9,6 +9,7 @@ pub mod chain;
 pub mod faults;
 pub mod goals;
 pub mod hooks;
+pub mod meetings;
 pub mod memo;
 pub mod network;
 pub mod party;
@@ -27,6 +28,7 @@ use indexmap::IndexMap;
 
 use self::chain::ChainSim;
 use self::goals::Goals;
+use self::meetings::Meetings;
 use self::memo::Memo;
 use self::network::Network;
 use self::party::{EPOCH_MS, Party};
@@ -199,6 +201,8 @@ pub struct World {
     pub fired: IndexMap<FaultKind, u64>,
     /// Goals that were reached.
     pub goals: Goals,
+    /// What the faults met.
+    pub meetings: Meetings,
     options: Options,
     setting: Setting,
     watch: Watch,
@@ -268,6 +272,7 @@ impl World {
             steps_of: vec![0; parties.len()],
             fired: IndexMap::new(),
             goals: Goals::new(&plan.goals),
+            meetings: Meetings::new(parties.len()),
             watch: setup::watching(&setting, &options.ignore),
             setting,
             options,
@@ -409,6 +414,7 @@ impl World {
     /// Shows one observation to everything that watches.
     pub(crate) fn observe(&mut self, seen: &Observed<'_>) {
         self.goals.observe(seen);
+        self.meetings.observe(seen);
         show(
             self.now,
             seen,

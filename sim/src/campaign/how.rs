@@ -1,17 +1,11 @@
-//! Many runs: seeds over workers, in any order, with the same result in every order.
+//! How one seed of a scenario is run, and what is kept of it.
 
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use fairway_core::nitro;
-use fairway_core::types::Amount;
-use indexmap::IndexMap;
 
 use crate::chance::{Chance, Tape};
 use crate::engine::{self, RunReport, Verdict};
-use crate::invariant::Closest;
 use crate::scenario::{Engine, Plan, Scenario};
 use crate::seed_id::{Crypto, Hex8, SeedId};
 use crate::story::{Recorder, Recording};
@@ -129,141 +123,6 @@ fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
             .or_else(|| payload.downcast_ref::<&str>().map(|s| (*s).to_string()));
         text.unwrap_or_else(|| "a panic without a message".into())
     })
-}
-
-/// What a range of seeds of one scenario came to. Equal for every number of workers.
-#[derive(Clone, Debug, Default)]
-pub struct Tally {
-    /// Runs that ended well.
-    pub passed: u64,
-    /// Seeds that did not, in order, with their reports.
-    pub failed: Vec<(u64, RunReport)>,
-    /// Runs in all.
-    pub runs: u64,
-    /// Driver steps.
-    pub steps: u64,
-    /// Virtual nanoseconds.
-    pub virtual_ns: u128,
-    /// Signatures really recovered.
-    pub recovered: u64,
-    /// Syncs.
-    pub syncs: u64,
-    /// Faults that struck, by kind.
-    pub faults: IndexMap<String, u64>,
-    /// How many runs reached each goal.
-    pub goals: IndexMap<String, u64>,
-    /// All digests in the order of seeds.
-    pub digests: Vec<(u64, String)>,
-    /// The smallest margin of each seed in which there was one.
-    pub slacks: BTreeMap<u64, Amount>,
-    /// How near all runs together came to a loss, with the seed of the closest call.
-    pub closest: Closest,
-    /// That seed, and who it was.
-    pub closest_call: Option<(u64, String)>,
-}
-
-impl Tally {
-    fn add(&mut self, seed: u64, report: RunReport) {
-        self.runs += 1;
-        self.steps += report.steps;
-        self.virtual_ns += u128::from(report.virtual_ns);
-        self.recovered += report.recovered.0;
-        self.syncs += report.syncs;
-        for (kind, n) in &report.faults_fired {
-            *self.faults.entry(kind.clone()).or_default() += n;
-        }
-        for goal in &report.goals {
-            *self.goals.entry(goal.clone()).or_default() += 1;
-        }
-        self.digests.push((seed, report.digest.clone()));
-        let slack = report.closest.and_then(|c| c.slack);
-        self.slacks.extend(slack.map(|(least, _)| (seed, least)));
-        if let Some(closest) = &report.closest
-            && self.closest.add(closest)
-        {
-            let who = closest.slack.and_then(|(_, who)| report.balances.get(who.0));
-            self.closest_call = who.map(|(name, _)| (seed, name.clone()));
-        }
-        if report.verdict.is_pass() {
-            self.passed += 1;
-        } else {
-            self.failed.push((seed, report));
-        }
-    }
-
-    /// Adds another range's tally.
-    pub fn merge(&mut self, other: Tally) {
-        self.passed += other.passed;
-        self.runs += other.runs;
-        self.steps += other.steps;
-        self.virtual_ns += other.virtual_ns;
-        self.recovered += other.recovered;
-        self.syncs += other.syncs;
-        for (kind, n) in other.faults {
-            *self.faults.entry(kind).or_default() += n;
-        }
-        for (goal, n) in other.goals {
-            *self.goals.entry(goal).or_default() += n;
-        }
-        self.digests.extend(other.digests);
-        self.slacks.extend(other.slacks);
-        if self.closest.add(&other.closest) {
-            self.closest_call = other.closest_call;
-        }
-        self.failed.extend(other.failed);
-    }
-}
-
-/// When to stop a range before its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// Never.
-    All,
-    /// At the first failing seed, counted in the order of seeds.
-    FirstFailure,
-}
-
-/// Runs a range of seeds of one scenario on `workers` threads. `seen` is called after each run, from any thread.
-pub fn sweep(
-    how: &How,
-    scenario: &Scenario,
-    seeds: std::ops::Range<u64>,
-    workers: usize,
-    until: Until,
-    seen: &(dyn Fn(&RunReport) + Sync),
-) -> Tally {
-    let next = AtomicU64::new(seeds.start);
-    let first_failure = AtomicU64::new(u64::MAX);
-    let done: Mutex<Vec<(u64, RunReport)>> = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..workers.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end || seed > first_failure.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let run = how.run(scenario, seed, false);
-                    seen(&run.report);
-                    if until == Until::FirstFailure && !run.report.verdict.is_pass() {
-                        first_failure.fetch_min(seed, Ordering::Relaxed);
-                    }
-                    done.lock()
-                        .expect("no worker panics while it holds the lock")
-                        .push((seed, run.report));
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().expect("all workers are gone");
-    done.sort_by_key(|(seed, _)| *seed);
-    let last = first_failure.into_inner();
-    let mut tally = Tally::default();
-    // What was run beyond the first failure depends on the number of workers; it does not count.
-    for (seed, report) in done.into_iter().filter(|(seed, _)| *seed <= last) {
-        tally.add(seed, report);
-    }
-    tally
 }
 
 /// Keeps the default hook from printing panics that become verdicts.

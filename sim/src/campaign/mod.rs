@@ -1,0 +1,24 @@
+//! Many runs: a sweep over seeds in one process, and campaigns that many machines share.
+
+mod how;
+mod merge;
+mod plan;
+mod plot;
+mod report;
+mod results;
+mod shard;
+mod store;
+mod sum;
+mod sweep;
+mod unseen;
+
+pub use how::{How, NO_MUTANT, Run, SEARCH_PERMILLE, exit_code, quiet_panics};
+pub use merge::{Closest, Failure, GOALS_AFTER, Merged, Missing, Total, missing};
+pub use plan::{CAMPAIGN_SCHEMA, CampaignPlan, Entry, PlanError, UNIT_SEEDS, Unit, Work};
+pub use report::{PICTURE_FILE, Replay, Report};
+pub use results::{PLAN_FILE, Results, ResultsError, Timing, UnitRecord, open_plan};
+pub use shard::{Ran, Todo, Told, run_units, todo};
+pub use store::{Store, StoreError};
+pub use sum::{Call, Enforced, FAILURES_PER_UNIT, Failed, Sum};
+pub use sweep::{Met, Tally, Until, sweep, sweep_each};
+pub use unseen::{Millionths, Unseen, curve, species};

@@ -1,0 +1,458 @@
+//! A campaign for people: what was tried, what was never tried, the closest call, and how likely the next seeds show something new.
+//!
+//! The first screen answers in sentences; tables follow. Markdown and one page of HTML are made from the same parts.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::unseen::{Unseen, curve, species};
+use super::{Merged, plot};
+use crate::scenario::{Expect, FaultKind};
+
+/// A report: the same for Markdown and HTML.
+pub struct Report {
+    sentences: Vec<Vec<Part>>,
+    tables: Vec<Table>,
+    picture: String,
+    facts: Vec<(&'static str, String)>,
+}
+
+/// A piece of a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    /// As it is.
+    Text(String),
+    /// A word of the glossary.
+    Term(&'static str),
+    /// Something to paste.
+    Code(String),
+}
+
+struct Table {
+    title: &'static str,
+    head: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+/// How a run is repeated: from a seed id to a line to paste.
+pub type Replay<'a> = &'a dyn Fn(&str) -> String;
+
+/// Where words are explained.
+const GLOSSARY: &str =
+    concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/src/glossary.md#the-simulator");
+
+/// The horizon of the estimate.
+const NEXT_SEEDS: u64 = 1_000;
+
+/// Rows of a table of failures: more help nobody.
+const FAILURES_SHOWN: usize = 50;
+
+impl Report {
+    /// Puts a record into words.
+    ///
+    /// # Errors
+    /// When the picture cannot be drawn.
+    pub fn of(merged: &Merged, replay: Replay<'_>) -> Result<Report, String> {
+        let species = species(merged);
+        let unseen = Unseen::of(&species, merged.work.seeds_each());
+        let replay = |id: &str| replay(id) + &merged.work.replay_options();
+        let sentences = vec![
+            tried(merged),
+            ended(merged),
+            never_tried(merged),
+            closest(merged, &replay),
+            next(unseen),
+        ];
+        let tables = vec![
+            failures(merged, &replay),
+            scenarios(merged),
+            faults(merged),
+            Table {
+                title: "Meetings that one seed alone has seen",
+                head: vec!["fault and event", "seed"],
+                rows: species
+                    .iter()
+                    .filter(|(_, met)| met.first == met.last)
+                    .map(|(name, met)| vec![name.clone(), met.first.to_string()])
+                    .collect(),
+            },
+        ];
+        let facts = vec![
+            ("work", merged.id.chars().take(16).collect()),
+            ("build", merged.work.build.chars().take(8).collect()),
+            ("seeds", format!("{}..{}", merged.work.seeds.0, merged.work.seeds.1)),
+            ("mutant", merged.work.mutant.clone().unwrap_or_else(|| "none".into())),
+        ];
+        let picture = plot::species_over_seeds(&curve(&species, merged.work.seeds))?;
+        Ok(Report { sentences, tables, picture, facts })
+    }
+
+    /// The sentences alone, for a terminal.
+    pub fn text(&self) -> String {
+        let lines = self.sentences.iter().map(|parts| plain(parts));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The report as Markdown. The picture is a file of its own beside it, [`PICTURE_FILE`].
+    pub fn markdown(&self) -> String {
+        let mut text = String::from("# Campaign\n");
+        for parts in &self.sentences {
+            let _ = write!(text, "\n{}\n", markdown(parts));
+        }
+        let _ = write!(text, "\n![Distinct meetings over seeds]({PICTURE_FILE})\n");
+        for table in self.tables.iter().filter(|t| !t.rows.is_empty()) {
+            let rule = vec!["---"; table.head.len()].join(" | ");
+            let _ = write!(
+                text,
+                "\n## {}\n\n| {} |\n| {rule} |\n",
+                table.title,
+                table.head.join(" | ")
+            );
+            for row in &table.rows {
+                let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
+                let _ = writeln!(text, "| {} |", cells.join(" | "));
+            }
+        }
+        let facts: Vec<String> = self.facts.iter().map(|(k, v)| format!("{k} {v}")).collect();
+        let _ = write!(text, "\n{}\n", facts.join(" · "));
+        text
+    }
+
+    /// The report as one page that needs nothing else.
+    ///
+    /// # Panics
+    /// When the template is broken, which a test would show.
+    pub fn html(&self) -> String {
+        let mut environment = minijinja::Environment::new();
+        environment
+            .add_template("report.html", include_str!("report.html.j2"))
+            .expect("the template is part of the program");
+        let sentences: Vec<Vec<_>> = self
+            .sentences
+            .iter()
+            .map(|parts| {
+                let part = |part: &Part| match part {
+                    Part::Text(text) => minijinja::context! { kind => "text", text },
+                    Part::Term(text) => minijinja::context! { kind => "term", text => *text },
+                    Part::Code(text) => minijinja::context! { kind => "code", text },
+                };
+                parts.iter().map(part).collect()
+            })
+            .collect();
+        let facts: Vec<_> = self
+            .facts
+            .iter()
+            .map(|(name, value)| minijinja::context! { name => *name, value })
+            .collect();
+        let tables: Vec<_> = self
+            .tables
+            .iter()
+            .filter(|t| !t.rows.is_empty())
+            .map(|t| minijinja::context! { title => t.title, head => t.head.clone(), rows => t.rows.clone() })
+            .collect();
+        let template = environment.get_template("report.html").expect("it was just added");
+        template
+            .render(minijinja::context! {
+                sentences,
+                tables,
+                facts,
+                glossary => GLOSSARY,
+                picture => self.picture.as_str(),
+            })
+            .expect("the template fits its context")
+    }
+
+    /// The picture as SVG.
+    pub fn picture(&self) -> &str {
+        &self.picture
+    }
+}
+
+/// The picture beside the Markdown.
+pub const PICTURE_FILE: &str = "meetings.svg";
+
+fn tried(merged: &Merged) -> Vec<Part> {
+    let work = &merged.work;
+    let names: BTreeSet<&str> = work.entries.iter().map(|e| e.scenario.as_str()).collect();
+    let engines: BTreeSet<&str> = work.entries.iter().map(|e| e.engine.name()).collect();
+    let engines: Vec<&str> = engines.into_iter().collect();
+    let signatures = match work.real_percent {
+        0 => "toy signatures".to_string(),
+        100 => "real signatures".to_string(),
+        real => format!("real signatures in {real} % of the runs and toy ones in the others"),
+    };
+    let mut parts = vec![
+        text(format!("Tried: {} ", names.len())),
+        Part::Term(if names.len() == 1 { "scenario" } else { "scenarios" }),
+        text(format!(" with {} ", thousands(work.seeds_each()))),
+        Part::Term("seeds"),
+        text(format!(
+            " each, {} runs on {} with {signatures}.",
+            thousands(merged.total.runs),
+            engines.join(" and ")
+        )),
+    ];
+    if merged.missing_runs > 0 {
+        let missing = thousands(merged.missing_runs);
+        parts.push(text(format!(" {missing} runs of the plan are missing here.")));
+    }
+    parts
+}
+
+fn ended(merged: &Merged) -> Vec<Part> {
+    let (mut caught, mut failed, mut passed) = (0, 0, 0);
+    for (entry, sum) in merged.by_entry() {
+        passed += sum.passed();
+        let expected = match &entry.expect {
+            Expect::Pass => 0,
+            Expect::Violation(name) => {
+                sum.verdicts.get(&format!("violation:{name}")).copied().unwrap_or(0)
+            }
+        };
+        caught += expected;
+        failed += sum.failed() - expected;
+    }
+    let mut parts = vec![text(format!("{} runs passed", thousands(passed)))];
+    if caught > 0 {
+        parts.push(text(format!(", {} found the ", thousands(caught))));
+        parts.push(Part::Term("mutant"));
+        parts.push(text(" that their story plants"));
+    }
+    parts.push(text(match failed {
+        0 => ", none failed.".to_string(),
+        n => format!(", {} failed; they are listed below.", thousands(n)),
+    }));
+    parts
+}
+
+fn never_tried(merged: &Merged) -> Vec<Part> {
+    let total = &merged.total;
+    let wanted: BTreeSet<&str> =
+        merged.work.entries.iter().flat_map(|e| &e.fault_kinds).map(String::as_str).collect();
+    let unasked: Vec<&str> =
+        FaultKind::ALL.iter().map(|k| k.name()).filter(|name| !wanted.contains(name)).collect();
+    let mut parts = vec![
+        text(format!("Never tried: of {} kinds of ", FaultKind::ALL.len())),
+        Part::Term("fault"),
+        text(format!(", {} struck", total.faults.len())),
+    ];
+    if !unasked.is_empty() {
+        parts.push(text(format!("; no scenario of this campaign asks for {}", unasked.join(", "))));
+    }
+    if !total.never_fired.is_empty() {
+        let names: Vec<&str> = total.never_fired.iter().map(String::as_str).collect();
+        parts.push(text(format!("; asked for and never fired: {}", names.join(", "))));
+    }
+    parts.push(text(". "));
+    if total.never_reached.is_empty() {
+        parts.extend([text("Every "), Part::Term("goal"), text(" was reached.")]);
+    } else {
+        let goal = |(scenario, goal): &(String, String)| format!("{goal} of {scenario}");
+        let goals: Vec<String> = total.never_reached.iter().map(goal).collect();
+        parts.push(Part::Term("Goals"));
+        parts.push(text(format!(" never reached: {}.", goals.join(", "))));
+    }
+    parts
+}
+
+fn closest(merged: &Merged, replay: Replay<'_>) -> Vec<Part> {
+    let Some(closest) = &merged.total.closest else {
+        return vec![text("No closest call: nobody had a virtual channel.")];
+    };
+    let tied = merged.entries.iter().flat_map(|e| &e.closest);
+    let tied = tied.filter(|call| call.slack == closest.call.slack).count();
+    let others = match tied {
+        0 | 1 => String::new(),
+        n => format!(" (so it was in {n} scenarios; this is the first)"),
+    };
+    vec![
+        text("The "),
+        Part::Term("closest call"),
+        text(format!(
+            ": {} could enforce what it is entitled to and {} more{others}: ",
+            closest.call.who, closest.call.slack
+        )),
+        Part::Code(replay(&closest.seed_id)),
+    ]
+}
+
+fn next(unseen: Unseen) -> Vec<Part> {
+    let chance = unseen.next(NEXT_SEEDS);
+    let mut parts = vec![
+        text(format!("The next {} seeds show a ", thousands(NEXT_SEEDS))),
+        Part::Term("meeting"),
+        text(" that was never seen with a chance of "),
+    ];
+    parts.push(text(match unseen.is_bound() {
+        true => format!(
+            "at most {chance} (none of {} was seen by one seed alone; the bound is that of 95 % confidence)",
+            unseen.met
+        ),
+        false => format!(
+            "about {chance} (Good–Turing: of {} meetings, {} were seen by one seed alone)",
+            unseen.met, unseen.once
+        ),
+    }));
+    parts.push(text(", as far as these scenarios go."));
+    parts
+}
+
+fn failures(merged: &Merged, replay: Replay<'_>) -> Table {
+    let unexpected = merged.failures.iter().filter(|f| !f.expected).take(FAILURES_SHOWN);
+    Table {
+        title: "Failures",
+        head: vec!["verdict", "what", "replay"],
+        rows: unexpected
+            .map(|f| vec![f.failed.verdict.clone(), f.failed.what.clone(), replay(&f.seed_id)])
+            .collect(),
+    }
+}
+
+fn scenarios(merged: &Merged) -> Table {
+    let row = |(entry, sum): (&super::Entry, &super::Sum)| {
+        let slack = sum.closest.as_ref().map_or(String::new(), |call| call.slack.to_string());
+        let goals = entry.goals.iter().map(|goal| {
+            let runs = sum.goals.get(goal).copied().unwrap_or(0);
+            format!("{goal} {}", thousands(runs))
+        });
+        vec![
+            entry.label(),
+            thousands(sum.runs),
+            thousands(sum.passed()),
+            goals.collect::<Vec<_>>().join(", "),
+            slack,
+            sum.meetings.len().to_string(),
+        ]
+    };
+    Table {
+        title: "Scenarios",
+        head: vec![
+            "scenario",
+            "runs",
+            "passed",
+            "runs that reached a goal",
+            "least slack",
+            "meetings",
+        ],
+        rows: merged.by_entry().map(row).collect(),
+    }
+}
+
+fn faults(merged: &Merged) -> Table {
+    let row = |kind: &FaultKind| {
+        let struck = merged.total.faults.get(kind.name()).copied().unwrap_or(0);
+        let asked = merged
+            .work
+            .entries
+            .iter()
+            .filter(|e| e.fault_kinds.iter().any(|name| name == kind.name()));
+        vec![kind.name().to_string(), thousands(struck), asked.count().to_string()]
+    };
+    Table {
+        title: "Faults",
+        head: vec!["kind", "struck", "scenarios that ask for it"],
+        rows: FaultKind::ALL.iter().map(row).collect(),
+    }
+}
+
+fn text(text: impl Into<String>) -> Part {
+    Part::Text(text.into())
+}
+
+fn plain(parts: &[Part]) -> String {
+    let words = parts.iter().map(|part| match part {
+        Part::Text(text) | Part::Code(text) => text.as_str(),
+        Part::Term(word) => word,
+    });
+    words.collect()
+}
+
+fn markdown(parts: &[Part]) -> String {
+    let words = parts.iter().map(|part| match part {
+        Part::Text(text) => text.clone(),
+        Part::Term(word) => format!("[{word}]({GLOSSARY})"),
+        Part::Code(line) => format!("`{line}`"),
+    });
+    words.collect()
+}
+
+/// 12345678 as `12,345,678`.
+fn thousands(n: u64) -> String {
+    crate::cli::thousands(n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CampaignPlan, Entry, Failed, Met, Sum, Work};
+    use super::*;
+    use crate::scenario::{Engine, Library};
+
+    fn merged() -> Merged {
+        let plain = Library::new().load("smoke/plain", &[]).unwrap();
+        let entry = Entry {
+            fault_kinds: vec!["net.loss".into(), "disk.rot".into()],
+            goals: vec!["message-lost".into(), "fail-stop".into()],
+            digest: "5e1f0a2b".into(),
+            ..Entry::new(&plain[0], Engine::Reference, None)
+        };
+        let work = Work {
+            build: "90c3d4e5".into(),
+            seeds: (0, 40),
+            unit_seeds: 20,
+            real_percent: 5,
+            mutant: None,
+            ignore: Vec::new(),
+            search_permille: 10,
+            settings: Default::default(),
+            entries: vec![entry],
+        };
+        let plan = CampaignPlan::new(work, 1);
+        let call = super::super::Call {
+            slack: fairway_core::types::Amount::ether(2),
+            seed: 9,
+            who: "bob".into(),
+        };
+        let sum = Sum {
+            runs: 40,
+            verdicts: [("pass".to_string(), 39), ("panic".to_string(), 1)].into(),
+            faults: [("net.loss".to_string(), 1_234)].into(),
+            goals: [("message-lost".to_string(), 31)].into(),
+            meetings: [("net.loss at Pinned".to_string(), Met { runs: 1, first: 3, last: 3 })]
+                .into(),
+            closest: Some(call),
+            failures: vec![Failed {
+                seed: 7,
+                verdict: "panic".into(),
+                code: 5,
+                what: "index <out> | of bounds".into(),
+            }],
+            ..Sum::default()
+        };
+        Merged::of_sums(&plan.work, vec![sum], 0)
+    }
+
+    #[test]
+    fn the_first_screen_answers_in_sentences() {
+        let report = Report::of(&merged(), &|id| format!("replay '{id}'")).unwrap();
+        insta::assert_snapshot!(report.text(), @r"
+        Tried: 1 scenario with 40 seeds each, 40 runs on reference with real signatures in 5 % of the runs and toy ones in the others.
+        39 runs passed, 1 failed; they are listed below.
+        Never tried: of 26 kinds of fault, 1 struck; no scenario of this campaign asks for crash.power_loss, crash.stale_image, partition.both, partition.one_way, net.duplicate, net.latency, net.corrupt_frame, net.reorder, disk.failed_sync, disk.full, disk.slow, disk.torn_write, chain.reorg, chain.rpc_outage, chain.missing_logs, chain.missing_calldata, chain.duplicate_logs, chain.stale_head, chain.fee_spike, chain.drop_tx, chain.revert_payee, chain.stranger_deposit, clock.step, clock.freeze; asked for and never fired: disk.rot. Goals never reached: fail-stop of smoke/plain.
+        The closest call: bob could enforce what it is entitled to and 2 ETH more: replay 'smoke/plain#9@5e1f0a2b-90c3d4e5/reference+crypto=toy'
+        The next 1,000 seeds show a meeting that was never seen with a chance of about 99.9 % (Good–Turing: of 1 meetings, 1 were seen by one seed alone), as far as these scenarios go.
+        ");
+    }
+
+    #[test]
+    fn markdown_and_page_say_the_same_and_escape_what_runs_said() {
+        let report = Report::of(&merged(), &|id| format!("replay '{id}'")).unwrap();
+        let (markdown, page) = (report.markdown(), report.html());
+        assert!(markdown.contains("| panic | index <out> \\| of bounds | replay 'smoke/plain#7@"));
+        assert!(page.contains("index &lt;out&gt; | of bounds"), "{page}");
+        assert!(page.contains("<svg") && !page.contains("<img") && !page.contains("<script"));
+        for text in [&markdown, &page] {
+            assert!(text.contains("glossary.md#the-simulator"), "{text}");
+            assert!(text.contains("chain.reorg"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! One shard of a campaign: its units one after the other, without those that are finished.
+
+use std::time::Instant;
+
+use super::results::{Results, ResultsError, Timing};
+use super::{CampaignPlan, Sum, Unit, Until, sweep_each};
+use crate::engine::RunReport;
+use crate::scenario::Scenario;
+use crate::seed_id::Crypto;
+
+/// The units of a shard, parted by whether they are finished.
+#[derive(Clone, Debug, Default)]
+pub struct Todo {
+    /// What is left.
+    pub units: Vec<Unit>,
+    /// How many were finished before.
+    pub finished: usize,
+}
+
+/// What a shard came to, of what it ran itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// Units.
+    pub units: u64,
+    /// Runs.
+    pub runs: u64,
+    /// Runs that did not end well.
+    pub failed: u64,
+}
+
+/// What is left of a shard; of all shards for `None`.
+///
+/// # Errors
+/// When the results cannot be listed.
+pub fn todo(
+    plan: &CampaignPlan,
+    results: &Results<'_>,
+    shard: Option<u64>,
+) -> Result<Todo, ResultsError> {
+    let finished = results.finished()?;
+    let all: Vec<Unit> = match shard {
+        Some(shard) => plan.units_of(shard).collect(),
+        None => plan.work.units().collect(),
+    };
+    let mut todo = Todo::default();
+    for unit in all {
+        if finished.contains_key(&unit) {
+            todo.finished += 1;
+        } else {
+            todo.units.push(unit);
+        }
+    }
+    Ok(todo)
+}
+
+/// Who is told while a shard runs.
+#[derive(Clone, Copy)]
+pub struct Told<'a> {
+    /// After each run, from any thread.
+    pub run: &'a (dyn Fn(&RunReport) + Sync),
+    /// After each unit, when its result is kept: its number among these units, from 1.
+    pub unit: &'a dyn Fn(usize, Unit, &Sum),
+}
+
+/// Runs units and keeps what each came to before it begins the next.
+///
+/// # Errors
+/// When a scenario is not the planned one, or the results cannot be written.
+pub fn run_units(
+    plan: &CampaignPlan,
+    results: &Results<'_>,
+    units: &[Unit],
+    workers: usize,
+    told: Told<'_>,
+) -> Result<Ran, ResultsError> {
+    let work = &plan.work;
+    let mut loaded: Option<(usize, Scenario)> = None;
+    let mut ran = Ran::default();
+    for (number, unit) in units.iter().enumerate() {
+        let entry = &work.entries[unit.entry];
+        let scenario = match loaded.take() {
+            Some((of, scenario)) if of == unit.entry => scenario,
+            _ => work.load(entry)?,
+        };
+        let (real, toy) = (work.how(entry, Crypto::Real), work.how(entry, Crypto::Toy));
+        let how_of = |seed| match work.crypto(seed) {
+            Crypto::Real => &real,
+            Crypto::Toy => &toy,
+        };
+        let began = Instant::now();
+        let seeds = unit.first..unit.end;
+        let tally = sweep_each(&how_of, &scenario, seeds, workers, Until::All, told.run);
+        let sum = Sum::of(&tally);
+        ran.units += 1;
+        ran.runs += sum.runs;
+        ran.failed += sum.failed();
+        let wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let timing = Timing { runs: sum.runs, wall_ms, threads: workers as u64 };
+        results.keep(*unit, &sum, timing)?;
+        (told.unit)(number + 1, *unit, &sum);
+        loaded = Some((unit.entry, scenario));
+    }
+    Ok(ran)
+}
