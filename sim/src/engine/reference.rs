@@ -4,7 +4,7 @@
 //! same steps that the pump executes on tokio, so what it tests is the shipped order.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 
 use fairway_core::driver::{Done, Driver, Step};
 use fairway_core::input::{Input, verify};
@@ -22,6 +22,8 @@ pub struct Reference {
     world: World,
     nodes: Vec<Slot>,
     heap: BinaryHeap<Reverse<(u64, u64, Wrapped)>>,
+    /// Pairs whose session a damaged frame ended and that have not connected again.
+    broken: BTreeSet<(PartyId, PartyId)>,
     sequence: u64,
     /// What a power loss could leave before each step, when it is asked for.
     points: Vec<Point>,
@@ -90,7 +92,8 @@ impl Reference {
     pub fn new(plan: Plan, chance: Chance, options: Options) -> Reference {
         let nodes = plan.parties.iter().map(|_| Slot::default()).collect();
         let world = World::new(plan, chance, options);
-        Reference { world, nodes, heap: BinaryHeap::new(), sequence: 0, points: Vec::new() }
+        let (heap, broken) = (BinaryHeap::new(), BTreeSet::new());
+        Reference { world, nodes, heap, broken, sequence: 0, points: Vec::new() }
     }
 
     fn run(&mut self) -> Option<Verdict> {
@@ -161,7 +164,7 @@ impl Reference {
 
     fn carry(&mut self, from: PartyId, to: PartyId, bytes: Vec<u8>) {
         // Without a common wire version there is no session to carry anything.
-        if self.world.agreed(from, to).is_none() {
+        if self.world.agreed(from, to).is_none() || self.broken.contains(&pair(from, to)) {
             return self.world.message_lost();
         }
         let World { network, chance, now, .. } = &mut self.world;
@@ -182,6 +185,7 @@ impl Reference {
         match event {
             Event::Frame { from, to, bytes } => self.deliver(from, to, bytes),
             Event::Session(a, b) => {
+                self.broken.remove(&pair(a, b));
                 let now = self.world.now;
                 let cut =
                     self.world.network.is_cut(now, a, b) || self.world.network.is_cut(now, b, a);
@@ -193,7 +197,8 @@ impl Reference {
                     }
                 }
             }
-            Event::Broken(a, b) => {
+            // A session ends once, however many of its frames arrive damaged, and one attempt to connect again follows.
+            Event::Broken(a, b) if self.broken.insert(pair(a, b)) => {
                 for (this, other) in [(a, b), (b, a)] {
                     let peer = self.world.parties[other.0].key.address();
                     self.feed(this, Input::PeerDown { peer });
@@ -202,6 +207,7 @@ impl Reference {
                 let at = now.saturating_add(network.latency(*now, a, b, chance) + RECONNECT_NS);
                 self.push(at, Event::Session(a, b));
             }
+            Event::Broken(..) => {}
             Event::Synced { party, incarnation, files } => {
                 if self.world.parties[party.0].incarnation == incarnation {
                     self.synced(party, &files);
@@ -341,6 +347,11 @@ impl Reference {
         }
         self.advance(party);
     }
+}
+
+/// Two parties, whichever way round.
+fn pair(a: PartyId, b: PartyId) -> (PartyId, PartyId) {
+    (a.min(b), a.max(b))
 }
 
 /// How long a broken session stays away.
