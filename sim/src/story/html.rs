@@ -40,7 +40,10 @@ pub enum Verdict {
     Failed(String),
 }
 
-/// The page.
+/// Most lines that a page shows: a run that never rests has millions, what matters of it is how that begins, and a browser must open it.
+const LINES_MAX: usize = 50_000;
+
+/// The page. Of a run with more than fifty thousand lines it shows the first, and says so.
 ///
 /// # Panics
 /// When the template is broken, which a test would show.
@@ -65,11 +68,12 @@ pub fn html(run: &HtmlRun<'_>) -> String {
         .map(|(name, value)| minijinja::context! { name => *name, value => value.as_str() })
         .collect();
     // The scene stands above the explanation already.
+    let shown = |line: &usize| *line < LINES_MAX;
     let explanation: Vec<_> = run
         .explanation
         .iter()
         .filter(|s| s.line.is_some() || paragraphs.is_empty())
-        .map(|s| minijinja::context! { text => s.text.as_str(), line => s.line })
+        .map(|s| minijinja::context! { text => s.text.as_str(), line => s.line.filter(shown) })
         .collect();
     let template = environment.get_template("run.html").expect("it was just added");
     let page = template.render(minijinja::context! {
@@ -80,6 +84,8 @@ pub fn html(run: &HtmlRun<'_>) -> String {
         replay => run.replay,
         facts,
         explanation,
+        cut => (run.recording.lines.len() > LINES_MAX).then_some(run.recording.lines.len()),
+        shown => LINES_MAX,
         data => embedded(&data(run)),
     });
     page.expect("the template renders plain data")
@@ -116,6 +122,7 @@ fn data(run: &HtmlRun<'_>) -> Value {
         .lines
         .iter()
         .zip(fates(&recording.lines))
+        .take(LINES_MAX)
         .map(|(l, fate)| {
             json!({
                 "t": l.at_ns, "k": l.kind.name(), "a": lane(l.lane), "b": l.to.map(lane),
@@ -127,6 +134,7 @@ fn data(run: &HtmlRun<'_>) -> Value {
     let snapshots: Vec<Value> = recording
         .snapshots
         .iter()
+        .filter(|s| s.after <= LINES_MAX)
         .map(|s| match &s.of {
             StateAt::Party(who, state) => {
                 json!({ "after": s.after, "p": who.0, "v": party(state, &order) })
@@ -138,7 +146,7 @@ fn data(run: &HtmlRun<'_>) -> Value {
         .collect();
     json!({
         "parties": parties, "channels": channels, "groups": groups(),
-        "lines": lines, "snapshots": snapshots, "fail": recording.failing_step(),
+        "lines": lines, "snapshots": snapshots, "fail": recording.failing_step().filter(|line| *line < LINES_MAX),
     })
 }
 
@@ -238,6 +246,34 @@ mod tests {
         assert!(page.contains("prefers-color-scheme"));
         assert!(page.contains("fairway-sim replay"));
         assert!(page.contains("Alice sent turn 5 before it was durable."));
+    }
+
+    /// A run that never rests must still open in a browser.
+    #[test]
+    fn a_run_too_long_for_a_browser_is_cut_and_says_so() {
+        let mut recorder = recorded_run();
+        for step in 0..LINES_MAX as u64 {
+            let here = Lane::Party(PartyId(0));
+            recorder.push_for_test(Line::new(4_000_000_000 + step, LineKind::Notice, here, "x"));
+        }
+        recorder.violated(9_000_000_000, &violation());
+        let recording = recorder.finish();
+        let explanation = explain_steps(STORY, &recording.lines, &violation(), &recording.names);
+        let run = HtmlRun {
+            title: "smoke/power_loss",
+            verdict: Verdict::Failed("It never came to rest.".into()),
+            story: STORY,
+            replay: "fairway-sim replay 'smoke/power_loss#14c0@ab12cd34-ef567890/reference'",
+            facts: &[],
+            explanation: &explanation,
+            recording: &recording,
+        };
+        let data = data(&run);
+        assert_eq!(data["lines"].as_array().map(Vec::len), Some(LINES_MAX));
+        assert!(data["fail"].is_null(), "the failing step is past the end of the page");
+        let long = recording.lines.len();
+        assert!(html(&run).contains(&format!("This run has {long} lines.")));
+        assert!(!page("smoke/power_loss", None).contains("This run has"));
     }
 
     #[test]
