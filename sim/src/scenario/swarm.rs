@@ -36,9 +36,12 @@ pub struct Swarm {
     /// Probability for each party that it is an adversary with a strategy that is drawn; the first party never is.
     #[serde(default)]
     pub adversaries: Ppm,
-    /// Families of faults that there may be; each is in half of the runs.
+    /// Families of faults that there may be.
     #[serde(default)]
     pub families: Vec<Family>,
+    /// How likely each of them is in a run: half by default. All in every run is what swarms are better than.
+    #[serde(default = "half")]
+    pub each_family: Ppm,
     /// Faults of each family that is there.
     #[serde(default = "few")]
     pub faults: Dist<Count>,
@@ -46,6 +49,10 @@ pub struct Swarm {
 
 fn few() -> Dist<Count> {
     Dist::Uniform(Count(1), Count(4))
+}
+
+fn half() -> Ppm {
+    Ppm(crate::chance::PPM_ONE / 2)
 }
 
 /// Most parties: so many names there are.
@@ -241,7 +248,8 @@ impl Draw<'_> {
     fn faults(&mut self, topology: &Topology) -> Vec<Fault> {
         let mut faults = Vec::new();
         for family in &self.swarm.families {
-            if !self.percent("family", family.name(), 50) {
+            let site = Site::new("swarm.family").of(family.name());
+            if !self.chance.chance_ppm(&site, self.swarm.each_family.0) {
                 continue;
             }
             let kinds: Vec<FaultKind> =
