@@ -13,6 +13,7 @@ pub mod evm;
 pub mod exhaust;
 pub mod invariant;
 pub mod observe;
+pub mod page;
 pub mod scenario;
 pub mod seed_id;
 pub mod shrink;

@@ -15,7 +15,7 @@ mod unseen;
 pub use how::{How, NO_MUTANT, Run, SEARCH_PERMILLE, exit_code, quiet_panics};
 pub use merge::{Closest, Failure, GOALS_AFTER, Merged, Missing, Total, missing};
 pub use plan::{CAMPAIGN_SCHEMA, CampaignPlan, Entry, PlanError, UNIT_SEEDS, Unit, Work};
-pub use report::{PICTURE_FILE, Replay, Report};
+pub use report::{Replay, report};
 pub use results::{PLAN_FILE, Results, ResultsError, Timing, UnitRecord, open_plan};
 pub use shard::{Ran, Todo, Told, run_units, todo};
 pub use store::{Store, StoreError};

@@ -1,45 +1,16 @@
 //! A campaign for people: what was tried, what was never tried, the closest call, and how likely the next seeds show something new.
 //!
-//! The first screen answers in sentences; tables follow. Markdown and one page of HTML are made from the same parts.
+//! The first screen answers in sentences; tables follow.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use super::unseen::{Unseen, curve, species};
 use super::{Merged, plot};
+use crate::page::{Page, Part, Picture, Table, text};
 use crate::scenario::{Expect, FaultKind};
-
-/// A report: the same for Markdown and HTML.
-pub struct Report {
-    sentences: Vec<Vec<Part>>,
-    tables: Vec<Table>,
-    picture: String,
-    facts: Vec<(&'static str, String)>,
-}
-
-/// A piece of a sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    /// As it is.
-    Text(String),
-    /// A word of the glossary.
-    Term(&'static str),
-    /// Something to paste.
-    Code(String),
-}
-
-struct Table {
-    title: &'static str,
-    head: Vec<&'static str>,
-    rows: Vec<Vec<String>>,
-}
 
 /// How a run is repeated: from a seed id to a line to paste.
 pub type Replay<'a> = &'a dyn Fn(&str) -> String;
-
-/// Where words are explained.
-const GLOSSARY: &str =
-    concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/src/glossary.md#the-simulator");
 
 /// The horizon of the estimate.
 const NEXT_SEEDS: u64 = 1_000;
@@ -47,129 +18,45 @@ const NEXT_SEEDS: u64 = 1_000;
 /// Rows of a table of failures: more help nobody.
 const FAILURES_SHOWN: usize = 50;
 
-impl Report {
-    /// Puts a record into words.
-    ///
-    /// # Errors
-    /// When the picture cannot be drawn.
-    pub fn of(merged: &Merged, replay: Replay<'_>) -> Result<Report, String> {
-        let species = species(merged);
-        let unseen = Unseen::of(&species, merged.work.seeds_each());
-        let replay = |id: &str| replay(id) + &merged.work.replay_options();
-        let sentences = vec![
-            tried(merged),
-            ended(merged),
-            never_tried(merged),
-            closest(merged, &replay),
-            next(unseen),
-        ];
-        let tables = vec![
-            failures(merged, &replay),
-            scenarios(merged),
-            faults(merged),
-            Table {
-                title: "Meetings that one seed alone has seen",
-                head: vec!["fault and event", "seed"],
-                rows: species
-                    .iter()
-                    .filter(|(_, met)| met.first == met.last)
-                    .map(|(name, met)| vec![name.clone(), met.first.to_string()])
-                    .collect(),
-            },
-        ];
-        let facts = vec![
-            ("work", merged.id.chars().take(16).collect()),
-            ("build", merged.work.build.chars().take(8).collect()),
-            ("seeds", format!("{}..{}", merged.work.seeds.0, merged.work.seeds.1)),
-            ("mutant", merged.work.mutant.clone().unwrap_or_else(|| "none".into())),
-        ];
-        let picture = plot::species_over_seeds(&curve(&species, merged.work.seeds))?;
-        Ok(Report { sentences, tables, picture, facts })
-    }
-
-    /// The sentences alone, for a terminal.
-    pub fn text(&self) -> String {
-        let lines = self.sentences.iter().map(|parts| plain(parts));
-        lines.collect::<Vec<_>>().join("\n")
-    }
-
-    /// The report as Markdown. The picture is a file of its own beside it, [`PICTURE_FILE`].
-    pub fn markdown(&self) -> String {
-        let mut text = String::from("# Campaign\n");
-        for parts in &self.sentences {
-            let _ = write!(text, "\n{}\n", markdown(parts));
-        }
-        let _ = write!(text, "\n![Distinct meetings over seeds]({PICTURE_FILE})\n");
-        for table in self.tables.iter().filter(|t| !t.rows.is_empty()) {
-            let rule = vec!["---"; table.head.len()].join(" | ");
-            let _ = write!(
-                text,
-                "\n## {}\n\n| {} |\n| {rule} |\n",
-                table.title,
-                table.head.join(" | ")
-            );
-            for row in &table.rows {
-                let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
-                let _ = writeln!(text, "| {} |", cells.join(" | "));
-            }
-        }
-        let facts: Vec<String> = self.facts.iter().map(|(k, v)| format!("{k} {v}")).collect();
-        let _ = write!(text, "\n{}\n", facts.join(" · "));
-        text
-    }
-
-    /// The report as one page that needs nothing else.
-    ///
-    /// # Panics
-    /// When the template is broken, which a test would show.
-    pub fn html(&self) -> String {
-        let mut environment = minijinja::Environment::new();
-        environment
-            .add_template("report.html", include_str!("report.html.j2"))
-            .expect("the template is part of the program");
-        let sentences: Vec<Vec<_>> = self
-            .sentences
-            .iter()
-            .map(|parts| {
-                let part = |part: &Part| match part {
-                    Part::Text(text) => minijinja::context! { kind => "text", text },
-                    Part::Term(text) => minijinja::context! { kind => "term", text => *text },
-                    Part::Code(text) => minijinja::context! { kind => "code", text },
-                };
-                parts.iter().map(part).collect()
-            })
-            .collect();
-        let facts: Vec<_> = self
-            .facts
-            .iter()
-            .map(|(name, value)| minijinja::context! { name => *name, value })
-            .collect();
-        let tables: Vec<_> = self
-            .tables
-            .iter()
-            .filter(|t| !t.rows.is_empty())
-            .map(|t| minijinja::context! { title => t.title, head => t.head.clone(), rows => t.rows.clone() })
-            .collect();
-        let template = environment.get_template("report.html").expect("it was just added");
-        template
-            .render(minijinja::context! {
-                sentences,
-                tables,
-                facts,
-                glossary => GLOSSARY,
-                picture => self.picture.as_str(),
-            })
-            .expect("the template fits its context")
-    }
-
-    /// The picture as SVG.
-    pub fn picture(&self) -> &str {
-        &self.picture
-    }
+/// Puts a campaign's record into words.
+///
+/// # Errors
+/// When the picture cannot be drawn.
+pub fn report(merged: &Merged, replay: Replay<'_>) -> Result<Page, String> {
+    let species = species(merged);
+    let unseen = Unseen::of(&species, merged.work.seeds_each());
+    let replay = |id: &str| replay(id) + &merged.work.replay_options();
+    let sentences = vec![
+        tried(merged),
+        ended(merged),
+        never_tried(merged),
+        closest(merged, &replay),
+        next(unseen),
+    ];
+    let tables = vec![
+        failures(merged, &replay),
+        scenarios(merged),
+        faults(merged),
+        Table {
+            title: "Meetings that one seed alone has seen",
+            head: vec!["fault and event", "seed"],
+            rows: species
+                .iter()
+                .filter(|(_, met)| met.first == met.last)
+                .map(|(name, met)| vec![name.clone(), met.first.to_string()])
+                .collect(),
+        },
+    ];
+    let facts = vec![
+        ("work", merged.id.chars().take(16).collect()),
+        ("build", merged.work.build.chars().take(8).collect()),
+        ("seeds", format!("{}..{}", merged.work.seeds.0, merged.work.seeds.1)),
+        ("mutant", merged.work.mutant.clone().unwrap_or_else(|| "none".into())),
+    ];
+    let svg = plot::species_over_seeds(&curve(&species, merged.work.seeds))?;
+    let picture = Picture { file: "meetings.svg", alt: "Distinct meetings over seeds", svg };
+    Ok(Page { title: "Campaign", sentences, picture, tables, facts })
 }
-
-/// The picture beside the Markdown.
-pub const PICTURE_FILE: &str = "meetings.svg";
 
 fn tried(merged: &Merged) -> Vec<Part> {
     let work = &merged.work;
@@ -355,27 +242,6 @@ fn faults(merged: &Merged) -> Table {
     }
 }
 
-fn text(text: impl Into<String>) -> Part {
-    Part::Text(text.into())
-}
-
-fn plain(parts: &[Part]) -> String {
-    let words = parts.iter().map(|part| match part {
-        Part::Text(text) | Part::Code(text) => text.as_str(),
-        Part::Term(word) => word,
-    });
-    words.collect()
-}
-
-fn markdown(parts: &[Part]) -> String {
-    let words = parts.iter().map(|part| match part {
-        Part::Text(text) => text.clone(),
-        Part::Term(word) => format!("[{word}]({GLOSSARY})"),
-        Part::Code(line) => format!("`{line}`"),
-    });
-    words.collect()
-}
-
 /// 12345678 as `12,345,678`.
 fn thousands(n: u64) -> String {
     crate::cli::thousands(n)
@@ -433,8 +299,8 @@ mod tests {
 
     #[test]
     fn the_first_screen_answers_in_sentences() {
-        let report = Report::of(&merged(), &|id| format!("replay '{id}'")).unwrap();
-        insta::assert_snapshot!(report.text(), @r"
+        let page = report(&merged(), &|id| format!("replay '{id}'")).unwrap();
+        insta::assert_snapshot!(page.text(), @r"
         Tried: 1 scenario with 40 seeds each, 40 runs on reference with real signatures in 5 % of the runs and toy ones in the others.
         39 runs passed, 1 failed; they are listed below.
         Never tried: of 26 kinds of fault, 1 struck; no scenario of this campaign asks for crash.power_loss, crash.stale_image, partition.both, partition.one_way, net.duplicate, net.latency, net.corrupt_frame, net.reorder, disk.failed_sync, disk.full, disk.slow, disk.torn_write, chain.reorg, chain.rpc_outage, chain.missing_logs, chain.missing_calldata, chain.duplicate_logs, chain.stale_head, chain.fee_spike, chain.drop_tx, chain.revert_payee, chain.stranger_deposit, clock.step, clock.freeze; asked for and never fired: disk.rot. Goals never reached: fail-stop of smoke/plain.
@@ -445,8 +311,8 @@ mod tests {
 
     #[test]
     fn markdown_and_page_say_the_same_and_escape_what_runs_said() {
-        let report = Report::of(&merged(), &|id| format!("replay '{id}'")).unwrap();
-        let (markdown, page) = (report.markdown(), report.html());
+        let page = report(&merged(), &|id| format!("replay '{id}'")).unwrap();
+        let (markdown, page) = (page.markdown(), page.html());
         assert!(markdown.contains("| panic | index <out> \\| of bounds | replay 'smoke/plain#7@"));
         assert!(page.contains("index &lt;out&gt; | of bounds"), "{page}");
         assert!(page.contains("<svg") && !page.contains("<img") && !page.contains("<script"));

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::PlaceArgs;
 use super::merge::MERGED_FILE;
-use crate::campaign::{Merged, PICTURE_FILE, Report, Store};
+use crate::campaign::{self, Merged, Store};
 use crate::cli::failure::replay_line;
 use crate::cli::{Outcome, Stop};
 
@@ -26,11 +26,11 @@ Examples:
 pub fn report(args: &ReportArgs) -> Outcome {
     let (plan, store) = args.place.open()?;
     let merged = merged(&store, &plan.work.id(), &args.place.what)?;
-    let report = Report::of(&merged, &replay_line).map_err(Stop::harness)?;
+    let page = campaign::report(&merged, &replay_line).map_err(Stop::harness)?;
     let mut files =
-        vec![("report.md", report.markdown()), (PICTURE_FILE, report.picture().to_string())];
-    files.extend(args.html.then(|| ("report.html", report.html())));
-    println!("{}", report.text());
+        vec![("report.md", page.markdown()), (page.picture.file, page.picture.svg.clone())];
+    files.extend(args.html.then(|| ("report.html", page.html())));
+    println!("{}", page.text());
     for (name, text) in files {
         store.put(name, text.into_bytes()).map_err(super::store)?;
         println!("  {}/{name}", store.place());
