@@ -155,14 +155,18 @@ impl Enforceable {
         let Some(contract) = &self.contract else { return };
         let mut decided = Decided::default();
         for id in self.shown.keys() {
-            if contract.mode(*id, self.now) != Mode::Finalized {
+            let mode = contract.mode(*id, self.now);
+            if mode == Mode::Open {
                 continue;
             }
             let state = self.behind(*id, contract.status(*id)).map(|(state, _)| state);
-            if let Some(paid) = state.and_then(|s| payee_part(&s.outcome)) {
-                decided.paid.insert(*id, paid);
+            let paid = state.and_then(|s| payee_part(&s.outcome));
+            if mode == Mode::Finalized {
+                decided.paid.extend(paid.map(|paid| (*id, paid)));
+                decided.over.insert(*id, state.cloned());
+            } else if state.is_some_and(|s| s.turn == TurnNum::REDEMPTION) {
+                decided.redeemed.extend(paid.map(|paid| (*id, paid)));
             }
-            decided.over.insert(*id, state.cloned());
         }
         self.decided = decided;
     }

@@ -4,7 +4,7 @@
 
 use fairway_core::event::{Event, ObjectiveId, ObjectiveKind, Origin, Terms, VirtualTerms};
 use fairway_core::ledger::{Guarantee, Layout};
-use fairway_core::nitro::{State, Voucher};
+use fairway_core::nitro::{Call, Claim, State, Voucher};
 use fairway_core::types::{Address, ChannelId, TurnNum};
 use fairway_core::virtual_channel;
 
@@ -62,6 +62,23 @@ pub fn unanimous(state: &State, me: PartyId, others: &[PartyId]) -> Vec<Event> {
 pub fn promised(terms: &VirtualTerms, paid: u64) -> Event {
     let voucher = Voucher::sign(virtual_id(terms), ether(paid), &key(ALICE));
     Event::VoucherReceived { voucher }
+}
+
+/// The challenge with which Bob redeems Alice's voucher of so many ETH in a virtual channel directly between them.
+pub fn redeems(terms: &VirtualTerms, paid: u64) -> Call {
+    let voucher = Voucher::sign(virtual_id(terms), ether(paid), &key(ALICE));
+    let base = virtual_state(terms, TurnNum::REDEMPTION, paid);
+    let state = State { app_data: voucher.redemption_data(), ..base };
+    let postfund = virtual_state(terms, TurnNum::POSTFUND, 0);
+    let signed_by = |state: &State, by: &[PartyId]| Claim {
+        state: state.clone(),
+        sigs: by.iter().map(|p| key(*p).sign(state.hash())).collect(),
+    };
+    Call::Challenge {
+        proof: vec![signed_by(&postfund, &[ALICE, BOB])],
+        candidate: signed_by(&state, &[BOB]),
+        challenger_sig: challenger_sig(&state, BOB),
+    }
 }
 
 /// The ledger channel of Mallory and Bob.

@@ -28,6 +28,8 @@ pub(super) struct Loose {
 pub(super) struct Decided {
     /// What virtual channels pay.
     pub paid: BTreeMap<ChannelId, Amount>,
+    /// What payees have redeemed in challenges that run: a voucher that comes later cannot be redeemed beside.
+    pub redeemed: BTreeMap<ChannelId, Amount>,
     /// The state hash, or the outcome after a conclusion, of ledger channels; `None` where it is not known.
     pub over: BTreeMap<ChannelId, Option<State>>,
 }
@@ -135,7 +137,8 @@ impl<'a> Oracle<'a> {
         let signed = |turn| mine.iter().any(|s| s.turn == turn);
         let mut outcomes = Vec::new();
         let redeems = v.is_payee() && v.unanimous(TurnNum::POSTFUND).is_some();
-        outcomes.push(if redeems { v.voucher } else { Amount::ZERO });
+        let redeemed = || self.decided.redeemed.get(&id).copied().unwrap_or(v.voucher);
+        outcomes.push(if redeems { redeemed() } else { Amount::ZERO });
         if !v.is_payee() && signed(TurnNum::POSTFUND) {
             outcomes.push(if v.me == 0 { self.issued(id, v) } else { v.terms.amount });
         }

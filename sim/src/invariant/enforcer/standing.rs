@@ -163,6 +163,9 @@ impl Seen {
                 self.decided.paid.insert(id, paid);
             }
             self.decided.over.insert(id, state.cloned());
+        } else if turn == TurnNum::REDEMPTION {
+            let redeemed = outcome.as_ref().and_then(payee_part);
+            self.decided.redeemed.extend(redeemed.map(|redeemed| (id, redeemed)));
         }
         let left = outcome.as_ref().map(|o| on_chain.outcomes_left(o)).unwrap_or_default();
         match left.as_slice() {

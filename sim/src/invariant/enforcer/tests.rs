@@ -125,6 +125,17 @@ fn a_voucher_that_cannot_be_redeemed_is_noticed() {
     assert_eq!(violation.loss, Some((BOB, ether(1))));
 }
 
+/// The challenge that redeems a voucher leaves no turn for another redemption.
+#[test]
+fn a_voucher_that_comes_after_the_redemption_is_noticed() {
+    let mut story = payee(true);
+    story.logs(BOB, vec![promised(&direct_terms(), 1)]).unwrap();
+    story.mines_call(BOB, redeems(&direct_terms(), 1)).unwrap();
+    let violation = story.logs(BOB, vec![promised(&direct_terms(), 2)]).unwrap_err();
+    assert_fires(&violation, NAME, BOB);
+    assert_eq!(violation.loss, Some((BOB, ether(1))));
+}
+
 #[test]
 fn a_final_state_below_the_voucher_is_noticed() {
     let mut story = payee(true);
