@@ -1,11 +1,12 @@
 //! I8, I40, I41: what was promised and what was taken in a virtual channel only grows, within what was agreed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fairway_core::effect::Notice;
 use fairway_core::event::Event;
 use fairway_core::nitro::Voucher;
-use fairway_core::types::{Amount, TurnNum};
+use fairway_core::types::{Amount, ChannelId, TurnNum};
 
 use super::run::Run;
 use super::view::Views;
@@ -17,14 +18,16 @@ use crate::observe::{Observed, PartyId};
 #[derive(Debug)]
 pub(super) struct VouchersOnlyGrow {
     run: Arc<Run>,
+    /// What each party has signed, in this life or in one that its disk has forgotten.
+    signed: BTreeSet<(PartyId, ChannelId, Amount)>,
 }
 
 impl VouchersOnlyGrow {
     pub fn new(run: &Arc<Run>) -> VouchersOnlyGrow {
-        VouchersOnlyGrow { run: Arc::clone(run) }
+        VouchersOnlyGrow { run: Arc::clone(run), signed: BTreeSet::new() }
     }
 
-    fn check(&self, views: &Views, node: PartyId, event: &Event) -> Result<(), Violation> {
+    fn check(&mut self, views: &Views, node: PartyId, event: &Event) -> Result<(), Violation> {
         let (verb, voucher, may): (_, &Voucher, May) = match event {
             Event::VoucherSigned { voucher } => ("signed", voucher, may_sign),
             Event::VoucherReceived { voucher } => ("took", voucher, may_take),
@@ -44,7 +47,10 @@ impl VouchersOnlyGrow {
         if voucher.amount <= channel.paid {
             return wrong("no more than the one before");
         }
-        if channel.unanimous(TurnNum::POSTFUND).is_none() {
+        // A payer who was set back to an old disk is shown its own voucher, perhaps before the postfund: it remembers, it does not sign.
+        let signs = matches!(event, Event::VoucherSigned { .. });
+        let remembers = signs && !self.signed.insert((node, voucher.channel, voucher.amount));
+        if !remembers && channel.unanimous(TurnNum::POSTFUND).is_none() {
             return wrong("not everybody has signed the postfund");
         }
         match may(channel, voucher.amount) {
