@@ -100,7 +100,7 @@ pub enum Withheld {
 #[derive(Clone, Debug)]
 pub struct Account {
     fees: Fees,
-    never_bumps: bool,
+    config: Config,
     head: Head,
     /// Between the last two heads, in seconds.
     block_s: u64,
@@ -138,7 +138,7 @@ impl Account {
     pub fn new(config: &Config, head: Head) -> Account {
         Account {
             fees: config.fees,
-            never_bumps: config.mutant("fee-never-bumped"),
+            config: config.clone(),
             head,
             block_s: 1,
             open: BTreeMap::new(),
@@ -298,7 +298,7 @@ impl Account {
                 urgency = urgency.or(place.wish.urgency);
             }
             let push = self.push_of(urgency);
-            let (now, frozen) = (self.head.number, self.never_bumps);
+            let (now, frozen) = (self.head.number, self.config.mutant("fee-never-bumped"));
             let Some(place) = self.open.get_mut(&nonce) else { continue };
             let is_stuck = now.0 >= place.sent_at.0.saturating_add(push.wait);
             let raised = push.raised(place.fee, fresh).filter(|_| is_stuck && !frozen);
@@ -347,6 +347,9 @@ impl Account {
     }
 
     fn push_of(&self, urgency: Urgency) -> Push {
+        if self.config.mutant("defence-at-leisure") {
+            return Push::of(Urgency::Normal, &self.fees, self.head.time, self.block_s);
+        }
         Push::of(urgency, &self.fees, self.head.time, self.block_s)
     }
 

@@ -6,7 +6,7 @@ use crate::types::{Address, Amount, FeePerGas};
 use crate::wire::WIRE_VERSIONS;
 
 /// Settings of one node. They are not part of the log: changing one changes only what is decided from then on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// What a peer may ask of us.
     pub policy: Policy,
@@ -46,6 +46,10 @@ pub struct Config {
     /// The planted bug of this run, if any.
     #[cfg(feature = "simulation")]
     pub mutant: Option<&'static str>,
+    /// Called when a node comes to the code of the planted bug that is on: whoever planted it learns whether it had a chance to
+    /// show. Nothing in a node depends on it.
+    #[cfg(feature = "simulation")]
+    pub mutant_reached: fn(),
 }
 
 /// What transactions may cost, and when more is offered. See [`crate::account`].
@@ -157,6 +161,8 @@ impl Default for Config {
             wire_versions: WIRE_VERSIONS,
             #[cfg(feature = "simulation")]
             mutant: None,
+            #[cfg(feature = "simulation")]
+            mutant_reached: || (),
         }
     }
 }
@@ -207,7 +213,11 @@ impl Config {
         #[cfg(feature = "simulation")]
         {
             assert!(crate::MUTANTS.iter().any(|m| m.id == id), "mutant {id} is not in the list");
-            self.mutant == Some(id)
+            let on = self.mutant == Some(id);
+            if on {
+                (self.mutant_reached)();
+            }
+            on
         }
         #[cfg(not(feature = "simulation"))]
         {

@@ -104,7 +104,7 @@ impl Node {
     /// The bloom promises logs of a watched channel that the endpoint does not show, and it was not yet asked often enough.
     fn is_suspicious(&self, block: &Block) -> bool {
         let asked = self.session.suspects.get(&block.header.hash).copied().unwrap_or(0);
-        if asked >= self.config.bloom_refetch_max {
+        if asked >= self.config.bloom_refetch_max || self.config.mutant("missing-logs-trusted") {
             return false;
         }
         let shown = |c| block.logs.iter().any(|l| l.log.channel() == c);
@@ -116,7 +116,12 @@ impl Node {
         let ours = |l: &&IndexedLog| self.state.chain().is_watched(l.log.channel());
         let mut logs: Vec<IndexedLog> = block.logs.iter().filter(ours).cloned().collect();
         logs.sort_by_key(|l| l.index);
-        logs.dedup_by_key(|l| l.index);
+        if self.config.mutant("one-log-a-block") {
+            logs.truncate(1);
+        }
+        if !self.config.mutant("logs-counted-twice") {
+            logs.dedup_by_key(|l| l.index);
+        }
         logs
     }
 

@@ -262,10 +262,23 @@ impl Node {
 
     fn on_ack(&self, channel: &Channel, what: MessageKey) -> Decision {
         let wish = Wish { channel: channel.id, want: Want::Message(what) };
+        if self.config.mutant("ack-settles-all") {
+            return Decision::events(self.all_acked(channel.id));
+        }
         if self.state.wishes().contains_key(&wish) {
             return Decision::events(vec![Event::MessageAcked { channel: channel.id, what }]);
         }
         Decision::default()
+    }
+
+    /// Planted bug: whatever is acknowledged, every message of the channel counts as heard.
+    fn all_acked(&self, id: ChannelId) -> Vec<Event> {
+        let messages = self.state.wishes().keys().filter(|wish| wish.channel == id);
+        let acked = messages.filter_map(|wish| match wish.want {
+            Want::Message(what) => Some(Event::MessageAcked { channel: id, what }),
+            Want::Deposit | Want::Tx(_) => None,
+        });
+        acked.collect()
     }
 
     /// Only a participant, and only before anything is at stake.
@@ -275,7 +288,8 @@ impl Node {
         let fund = id.kind == ObjectiveKind::DirectFund;
         // In recovery a deposit may be forgotten: then something is at stake although the log does not say so.
         let knows_stake = self.state.recovery().is_none();
-        if live && fund && channel.deposit.is_none() && knows_stake {
+        let nothing_at_stake = channel.deposit.is_none() && knows_stake;
+        if live && fund && (nothing_at_stake || self.config.mutant("rejected-at-stake")) {
             let reason = RejectReason::ByPeer;
             return Ok(Decision::events(vec![Event::ObjectiveRejected { id, reason }]));
         }

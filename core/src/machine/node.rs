@@ -22,7 +22,7 @@ use crate::input::{Input, RequestId, Space, Verified};
 use crate::nitro::SecretKey;
 use crate::objective::dispute::guaranteed_on_chain;
 use crate::objective::{self, Context, Crank, VirtualContext};
-use crate::types::{Address, Amount, ChannelId, Lsn, Timestamp};
+use crate::types::{Address, Amount, ChainTime, ChannelId, Lsn, Timestamp};
 use crate::virtual_channel::VirtualChannel;
 
 /// A node. Cloning one clones everything, so a simulated world can be forked at any step.
@@ -480,12 +480,14 @@ impl Node {
             let channel = self.state.virtual_channel(id)?;
             return Some(objective::virtuals::crank(&self.virtual_context(now, channel)));
         };
+        let head = self.state.chain().at_head(id);
+        let hasty = self.config.mutant("confirmations-ignored");
         let cx = Context {
             channel,
             objectives: self.state.objectives(),
-            head: self.state.chain().at_head(id),
-            confirmed: self.state.chain().confirmed(id),
-            chain_now: self.state.chain().now(),
+            head,
+            confirmed: if hasty { head } else { self.state.chain().confirmed(id) },
+            chain_now: self.chain_now(now),
             now,
             key: &self.key,
             config: &self.config,
@@ -511,7 +513,7 @@ impl Node {
             virtuals: self.state.virtuals(),
             head: self.state.chain().at_head(channel.id),
             confirmed: self.state.chain().confirmed(channel.id),
-            chain_now: self.state.chain().now(),
+            chain_now: self.chain_now(now),
             now,
             started: self.session.started,
             key: &self.key,
@@ -521,8 +523,19 @@ impl Node {
         }
     }
 
+    /// The time by which challenges end.
+    fn chain_now(&self, now: Timestamp) -> ChainTime {
+        if self.config.mutant("own-clock-trusted") {
+            return ChainTime(now.0 / 1_000);
+        }
+        self.state.chain().now()
+    }
+
     /// A node that may have forgotten its own signature signs nothing new.
     fn may_sign(&self, channel: &Channel) -> bool {
+        if self.config.mutant("signs-in-recovery") {
+            return true;
+        }
         self.state.recovery().is_none()
             && !channel.contradicts_itself()
             && (channel.signed.is_none() || self.session.witnessed.contains(&channel.id))

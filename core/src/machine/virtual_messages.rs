@@ -178,9 +178,11 @@ impl Node {
         let signer = if self.config.mutant("voucher-unchecked") { channel.payer() } else { signer };
         let lower = self.config.mutant("voucher-lowered") && voucher.amount < channel.paid();
         let early = self.config.mutant("voucher-before-postfund") && channel.is_payee();
+        let late =
+            self.config.mutant("voucher-while-challenged") && channel.phase == Phase::Disputed;
         let is_new = match channel.check_voucher(voucher, signer) {
             Ok(is_new) => is_new || lower,
-            Err(Refusal::NotOpen(_)) if early => voucher.amount > channel.paid(),
+            Err(Refusal::NotOpen(_)) if early || late => voucher.amount > channel.paid(),
             Err(refusal) => return Err(refusal),
         };
         if !is_new {
@@ -190,7 +192,7 @@ impl Node {
         let untouched = self.state.chain().at_head(channel.id).status == OnChainStatus::Untouched;
         // And while a deep reorg has taken the money away that guarantees it, it is worth nothing.
         let frozen = channel.ledgers().filter_map(|id| self.state.channel(id)).any(|l| l.frozen);
-        if !untouched || frozen {
+        if (!untouched && !late) || frozen {
             return Err(Refusal::NotOpen(channel.id));
         }
         let events = vec![Event::VoucherReceived { voucher: *voucher }];

@@ -28,7 +28,7 @@ pub fn crank(cx: &Context<'_>) -> Crank {
         return give_up_or_wait(cx, WaitingFor::CompletePrefund);
     }
     // Deposit in allocation order, so that nobody funds a channel that pays others first.
-    if held < channel.deposit_floor() {
+    if held < channel.deposit_floor() && !cx.config.mutant("deposit-out-of-turn") {
         return give_up_or_wait(cx, WaitingFor::MyTurnToFund);
     }
     if held < channel.deposit_target() {
@@ -76,7 +76,8 @@ fn deposit(cx: &Context<'_>) -> Crank {
         return give_up_or_wait(cx, WaitingFor::CompleteFunding);
     }
     let share = channel.balance(channel.my_index());
-    let amount = if mutant { share } else { channel.deposit_target().saturating_sub(held) };
+    let whole = mutant || cx.config.mutant("deposit-out-of-turn");
+    let amount = if whole { share } else { channel.deposit_target().saturating_sub(held) };
     if amount.is_zero() {
         return give_up_or_wait(cx, WaitingFor::CompleteFunding);
     }
@@ -91,7 +92,7 @@ fn give_up_or_wait(cx: &Context<'_>, waiting: WaitingFor) -> Crank {
         return Crank::Wait(waiting);
     }
     // A deposit that we wanted may still be mined, whatever we see now.
-    if cx.channel.deposit.is_some() {
+    if cx.channel.deposit.is_some() && !cx.config.mutant("abandons-deposit") {
         return cx.dispute(Origin::Timeout);
     }
     let id = cx.id(ObjectiveKind::DirectFund);

@@ -89,7 +89,8 @@ pub fn crank_finished(cx: &Context<'_>) -> Crank {
 
 /// Wants the payout of a finalized channel: first every guarantee reclaimed, because nothing is paid before that.
 fn collect(cx: &Context<'_>) -> Crank {
-    if cx.head.held.is_zero() || mine_is_paid(cx.head, cx.channel, &cx.virtuals) {
+    let assumed = cx.config.mutant("payout-assumed-mine") && !cx.head.payouts.is_empty();
+    if cx.head.held.is_zero() || mine_is_paid(cx.head, cx.channel, &cx.virtuals) || assumed {
         return Crank::Wait(WaitingFor::Withdraw);
     }
     if let Some(crank) = reclaim(cx) {
@@ -112,6 +113,9 @@ fn reclaim(cx: &Context<'_>) -> Option<Crank> {
     let outcomes = outcomes_now(cx.head, cx.channel, &cx.virtuals);
     let mut left = outcomes.iter().flat_map(guaranteed_in).peekable();
     left.peek()?;
+    if cx.config.mutant("reclaim-forgotten") {
+        return None;
+    }
     let decided = finalized_outcome(cx.head, cx.channel).map(|o| cx.virtuals.targets(&o));
     let is_decided = |target: &ChannelId| decided.as_ref().is_some_and(|d| d.contains_key(target));
     let wanted =

@@ -36,7 +36,7 @@ pub fn next(cx: &Context<'_>) -> Result<Crank, WaitingFor> {
     if !cx.may_sign {
         return Err(WaitingFor::Witness);
     }
-    if channel.frozen {
+    if channel.frozen && !cx.config.mutant("vanished-funds-ignored") {
         return Err(WaitingFor::Holdings);
     }
     if channel.proposed_by_peer().is_none() && !channel.is_leader() {
@@ -51,7 +51,8 @@ pub fn next(cx: &Context<'_>) -> Result<Crank, WaitingFor> {
             if state.is_final { None } else { channel.carried_out_by(&state.outcome, &expect) };
         return Ok(cx.sign(state, update));
     }
-    if !channel.is_leader() || channel.has_unanswered_signature() {
+    let hasty = cx.config.mutant("proposes-before-answer");
+    if !channel.is_leader() || channel.has_unanswered_signature() && !hasty {
         return Err(WaitingFor::Nothing);
     }
     propose(cx, &expect)
@@ -135,5 +136,6 @@ fn may_countersign(cx: &Context<'_>, turn: TurnNum, expect: &Expectations) -> bo
     let unready = || {
         matches!(cx.channel.check_update(&proposed.state().outcome, expect), Ok(Change::Premature))
     };
-    proposed.state().is_final || turn <= TurnNum::POSTFUND || !unready()
+    let early = cx.config.mutant("premature-countersigned");
+    proposed.state().is_final || turn <= TurnNum::POSTFUND || early || !unready()
 }

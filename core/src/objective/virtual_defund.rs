@@ -53,7 +53,7 @@ pub fn crank(cx: &VirtualContext<'_>) -> Crank {
 
 /// Waits for the others, but not for ever: with a guarantee outstanding the chain decides, without one nothing is at stake for us.
 fn dispute_or_wait(cx: &VirtualContext<'_>, waiting: WaitingFor) -> Crank {
-    if !cx.is_silent() || cx.recovering {
+    if !cx.is_silent() || cx.recovering || cx.config.mutant("waits-for-final") {
         return Crank::Wait(waiting);
     }
     if cx.may_be_guaranteed() {

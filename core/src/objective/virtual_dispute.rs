@@ -29,7 +29,8 @@ pub fn defend(cx: &VirtualContext<'_>) -> Option<Crank> {
     let at_stake = cx.channel.phase != Phase::Finished || cx.may_be_guaranteed();
     let challenged =
         cx.head.running_challenge(cx.chain_now).is_some() || cx.head.is_finalized(cx.chain_now);
-    let begins = (challenged && at_stake) || cx.ledger_is_over();
+    let begins =
+        (challenged && at_stake) || cx.ledger_is_over() && !cx.config.mutant("ledger-end-unheeded");
     begins.then(|| cx.approve(ObjectiveKind::Dispute, Origin::Violation))
 }
 
@@ -59,6 +60,7 @@ fn release(cx: &VirtualContext<'_>) -> Crank {
     if waited
         && cx.is_silent()
         && !cx.recovering
+        && !cx.config.mutant("release-not-forced")
         && let Some(ledger) = cx.holding_ledgers().find(|l| l.phase < Phase::Disputed)
     {
         return cx.dispute_ledger(ledger.id, Origin::Timeout);
@@ -81,7 +83,11 @@ fn decide(cx: &VirtualContext<'_>) -> Crank {
     if running.is_some() {
         return Crank::Wait(WaitingFor::ChallengeEnd);
     }
-    let best = [TurnNum::POSTFUND, TurnNum::PREFUND].into_iter().find_map(|t| channel.unanimous(t));
+    let mut turns = [TurnNum::POSTFUND, TurnNum::PREFUND];
+    if cx.config.mutant("challenges-with-prefund") {
+        turns.reverse();
+    }
+    let best = turns.into_iter().find_map(|t| channel.unanimous(t));
     let Some(best) = best else { return Crank::Wait(WaitingFor::ChallengeMined) };
     let turn = SignedState::turn(best);
     let already = |tx: &WantedTx| matches!(tx, WantedTx::Challenge { turn: t, .. } if *t == turn);

@@ -1,5 +1,6 @@
 //! One party: its key, its disk, its clock, and whether it runs.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, PoisonError};
@@ -183,8 +184,18 @@ pub fn config(mutant: Option<&'static str>, challenge_min: u32, patience: Nanos)
         payment_app: super::PAYMENT_APP,
         reserve_bytes: RESERVE_BYTES,
         mutant,
+        mutant_reached: || MUTANT_REACHED.set(true),
         ..Config::default()
     }
+}
+
+thread_local! {
+    static MUTANT_REACHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a node came to the code of its planted bug since this was last asked, in a simulation of this thread.
+pub fn take_mutant_reached() -> bool {
+    MUTANT_REACHED.take()
 }
 
 /// Small, so that whoever does not keep it for defence comes to its end within a run.
