@@ -7,6 +7,7 @@ pub mod byzantine;
 pub mod campaign;
 pub mod chance;
 pub mod cli;
+pub mod detection;
 pub mod disk;
 pub mod engine;
 pub mod evm;

@@ -54,7 +54,7 @@ fn help_lists_every_command_with_examples_and_says_what_exit_codes_mean() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let expected =
-        "demo run replay explain shrink check audit diff exhaust list schema corpus campaign doctor bench help"
+        "demo run replay explain shrink check audit diff exhaust list schema corpus campaign mutants doctor bench help"
             .split(' ');
     assert_eq!(commands, expected.collect::<Vec<_>>());
     assert!(text.contains("Exit codes: 0 pass"), "{text}");
@@ -166,7 +166,7 @@ fn mistakes_are_one_line_and_exit_code_2() {
     error: empty: expected bundles (.json), found none
     error: --engine: expected an engine that a scenario of `negative` lists, found madsim
     error: --ignore: expected an invariant (see `list invariants`), found `no-equivocaton`; did you mean `no-equivocation`?
-    error: fairway-sim: expected a command among demo, run, replay, explain, shrink, check, audit, diff, exhaust, list, schema, corpus, campaign, doctor, bench, found `rn`
+    error: fairway-sim: expected a command among demo, run, replay, explain, shrink, check, audit, diff, exhaust, list, schema, corpus, campaign, mutants, doctor, bench, found `rn`
     error: fairway-sim run: expected an option among --seeds, --shard, --for, --engine, --crypto, --mutant, --ignore, --search, --set, --jobs, --determinism, --keep-going, --fail-fast, --no-shrink, --format, --out, --resume, --help, found `--sedes`; did you mean `--seeds`?
     error: fairway-sim schema: expected an option among --help, found `--sedes`
     error: fairway-sim run: expected a value after `--seeds <SEEDS>`, found none

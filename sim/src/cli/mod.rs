@@ -13,6 +13,7 @@ mod exhaust;
 mod failure;
 mod junit;
 mod list;
+mod mutants;
 mod progress;
 mod replay;
 mod resume;
@@ -83,6 +84,8 @@ enum Command {
     Corpus(corpus::CorpusArgs),
     /// Plan runs for many machines, run a share of them, merge and report what they came to.
     Campaign(campaign::CampaignArgs),
+    /// Measure how soon planted bugs are found, and report it.
+    Mutants(mutants::MutantsArgs),
     /// Prove that this build and this machine simulate deterministically.
     Doctor(doctor::DoctorArgs),
     /// Measure: seeds a second, replay, many channels, beside the floor.
@@ -276,6 +279,7 @@ pub fn main() -> ExitCode {
         Some(Command::Shrink(args)) => shrink::shrink(&args),
         Some(Command::Corpus(args)) => corpus::corpus(&args),
         Some(Command::Campaign(args)) => campaign::campaign(&args),
+        Some(Command::Mutants(args)) => mutants::mutants(&args),
         Some(Command::Bench(args)) => bench::bench(&args),
     };
     match outcome {

@@ -137,7 +137,8 @@ pub fn share(text: &str) -> Result<Share, String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// Reads `30s`, `10m`, `2h`.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let (digits, unit) =
         text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let n: u64 =
