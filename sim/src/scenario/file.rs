@@ -127,7 +127,7 @@ impl<'a> Tree<'a> {
         self.problem(path.to_string(), at, what)
     }
 
-    fn problem(&self, path: String, at: Option<usize>, what: String) -> Problem {
+    pub(super) fn problem(&self, path: String, at: Option<usize>, what: String) -> Problem {
         match at {
             Some(at) if at > self.text.len() => {
                 Problem { file: "--set".to_string(), line: None, path, what }
@@ -211,7 +211,7 @@ fn place<'t, 'a>(
 }
 
 /// The value with every position set to `span`.
-fn respan<'a>(value: DeValue<'a>, span: &Range<usize>) -> Spanned<DeValue<'a>> {
+pub(super) fn respan<'a>(value: DeValue<'a>, span: &Range<usize>) -> Spanned<DeValue<'a>> {
     let value = match value {
         DeValue::Array(mut items) => {
             for item in items.iter_mut() {

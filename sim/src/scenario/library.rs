@@ -146,6 +146,11 @@ impl Source {
     }
 }
 
+/// The text of a built-in scenario.
+pub(super) fn text_of(name: &str) -> Option<&'static str> {
+    EMBEDDED.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
 /// The built-in scenarios with this name, below this folder, or all.
 fn embedded(what: &str) -> Vec<Source> {
     let below = format!("{what}/");

@@ -8,6 +8,7 @@
 //! unknown key, a missing unit, an unknown name or a fault that an engine cannot do is refused with one line
 //! that says where, what was expected and what was found.
 
+mod base;
 mod check;
 mod describe;
 mod dist;
@@ -67,6 +68,13 @@ pub struct Scenario {
 pub(crate) struct ScenarioFile {
     /// The version of the language: 1.
     schema: u64,
+    /// A built-in scenario whose topology, swarm, operations, faults and phases this one has where it writes none of its own.
+    #[serde(default)]
+    #[expect(
+        dead_code,
+        reason = "for the schema: it is replaced by what it stands for before the types are read"
+    )]
+    base: Option<String>,
     /// The engines that can run it.
     engines: Vec<Engine>,
     /// Whether the scenario determines the settled balances, whatever the seed and the engine.
@@ -176,6 +184,7 @@ impl Scenario {
     ) -> Result<Scenario, Problems> {
         let one = |problem| Problems(vec![problem]);
         let mut tree = file::Tree::parse(file, text).map_err(one)?;
+        tree.rest_on_base().map_err(one)?;
         for (index, setting) in settings.iter().enumerate() {
             tree.set(index, setting).map_err(one)?;
         }
