@@ -230,11 +230,6 @@ pub const MUTANTS: &[Mutant] = &[
         what: "counts what the newest block says as confirmed",
     },
     Mutant {
-        id: "close-drops-payments",
-        layer: "channels",
-        what: "signs the final state before the payments that it accepted",
-    },
-    Mutant {
         id: "premature-countersigned",
         layer: "ledgers",
         what: "countersigns a guarantee for a virtual channel that it is not yet safe in",
@@ -280,11 +275,6 @@ pub const MUTANTS: &[Mutant] = &[
         what: "takes any number of virtual channels that nobody before it vouches for",
     },
     Mutant {
-        id: "finalizes-out-of-turn",
-        layer: "ledgers",
-        what: "signs a final state as the follower too, while the leader may sign another state of that turn",
-    },
-    Mutant {
         id: "own-clock-trusted",
         layer: "deadlines",
         what: "takes its own clock for the chain's",
@@ -295,19 +285,9 @@ pub const MUTANTS: &[Mutant] = &[
         what: "challenges a virtual channel with the oldest state that it holds",
     },
     Mutant {
-        id: "proposes-before-answer",
-        layer: "ledgers",
-        what: "proposes a state while the last one is not yet answered",
-    },
-    Mutant {
         id: "one-log-a-block",
         layer: "chain cursor",
         what: "reads one log of a block and no more",
-    },
-    Mutant {
-        id: "sent-once",
-        layer: "outbox",
-        what: "sends a message once in a session, answered or not",
     },
 ];
 

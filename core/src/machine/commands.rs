@@ -73,7 +73,7 @@ impl Node {
         if channel.phase != Phase::Open {
             return Err(Refusal::NotOpen(id));
         }
-        if self.state.recovery().is_some() {
+        if self.state.recovery().is_some() && !self.config.mutant("signs-in-recovery") {
             return Err(Refusal::Recovering);
         }
         let mine = channel.updates.iter().filter(|u| u.payer == channel.me);

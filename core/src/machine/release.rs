@@ -64,9 +64,7 @@ impl Node {
                 .min(self.config.resend_max_ms.max(base)),
         };
         *attempts = attempts.saturating_add(1);
-        if !is_message || !self.config.mutant("sent-once") {
-            self.outbox.set(wish.clone(), now.after_ms(pause.max(1)));
-        }
+        self.outbox.set(wish.clone(), now.after_ms(pause.max(1)));
         if let Some(v) = self.state.virtual_channel(wish.channel) {
             return match &wish.want {
                 Want::Message(key) => {

@@ -43,11 +43,11 @@ fn finalize(cx: &Context<'_>) -> Crank {
             Err(waiting) => return Crank::Wait(waiting),
         }
     }
-    if (channel.is_leader() || cx.config.mutant("finalizes-out-of-turn"))
+    if channel.is_leader()
         && !channel.has_unanswered_signature()
         && cx.may_sign
         && !channel.frozen
-        && (channel.updates.is_empty() || cx.config.mutant("close-drops-payments"))
+        && channel.updates.is_empty()
         && let Some(state) = channel.closing_state()
     {
         return cx.sign(state, None);

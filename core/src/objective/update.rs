@@ -51,8 +51,7 @@ pub fn next(cx: &Context<'_>) -> Result<Crank, WaitingFor> {
             if state.is_final { None } else { channel.carried_out_by(&state.outcome, &expect) };
         return Ok(cx.sign(state, update));
     }
-    let hasty = cx.config.mutant("proposes-before-answer");
-    if !channel.is_leader() || channel.has_unanswered_signature() && !hasty {
+    if !channel.is_leader() || channel.has_unanswered_signature() {
         return Err(WaitingFor::Nothing);
     }
     propose(cx, &expect)

@@ -27,6 +27,13 @@ impl VouchersOnlyGrow {
         VouchersOnlyGrow { run: Arc::clone(run), signed: BTreeSet::new() }
     }
 
+    /// The total that an honest payee holds for good, whatever its payer remembers.
+    fn taken(&self, views: &Views, channel: &VirtualView, id: ChannelId) -> Amount {
+        let payee = channel.terms.participants.last().and_then(|address| self.run.party(*address));
+        let view = payee.and_then(|payee| views.virtual_channel(payee, id));
+        view.map_or(Amount::ZERO, |view| view.durable_paid)
+    }
+
     fn check(&mut self, views: &Views, node: PartyId, event: &Event) -> Result<(), Violation> {
         let (verb, voucher, may): (_, &Voucher, May) = match event {
             Event::VoucherSigned { voucher } => ("signed", voucher, may_sign),
@@ -52,6 +59,14 @@ impl VouchersOnlyGrow {
         let remembers = signs && !self.signed.insert((node, voucher.channel, voucher.amount));
         if !remembers && channel.unanimous(TurnNum::POSTFUND).is_none() {
             return wrong("not everybody has signed the postfund");
+        }
+        if signs && !remembers {
+            if channel.signed(TurnNum::VIRTUAL_FINAL) {
+                return wrong("it has signed the final state");
+            }
+            if self.taken(views, channel, voucher.channel) >= voucher.amount {
+                return wrong("the payee holds one for no less, which it has forgotten");
+            }
         }
         match may(channel, voucher.amount) {
             Ok(()) => Ok(()),
@@ -87,7 +102,7 @@ impl Invariant for VouchersOnlyGrow {
     }
 
     fn statement(&self) -> &'static str {
-        "totals of signed and of taken vouchers grow, within the agreed amount, in an open virtual channel, and are durable before they are told"
+        "totals of signed and of taken vouchers grow, within the agreed amount, in a virtual channel that is open and not ended, above what the payee holds, and are durable before they are told"
     }
 
     fn event(&mut self, node: PartyId, event: &Event, views: &Views) -> Result<(), Violation> {
@@ -120,6 +135,7 @@ mod tests {
     use super::super::fixture::*;
     use super::*;
     use fairway_core::event::{ObjectiveId, ObjectiveKind, Origin, VirtualTerms};
+    use fairway_core::nitro::State;
     use fairway_core::types::{Address, Amount, ChannelId, Timestamp};
     use fairway_core::virtual_channel::VirtualChannel;
 
@@ -137,15 +153,19 @@ mod tests {
         terms().fixed_part(APP).channel_id()
     }
 
+    /// What everybody signs at this turn while nothing was paid.
+    fn state_of(who: PartyId, turn: TurnNum) -> State {
+        VirtualChannel::new(id(), &terms(), APP, address(who), None, Timestamp(0))
+            .and_then(|channel| channel.state(turn, Amount::ZERO))
+            .expect("a participant, and nothing was paid")
+    }
+
     /// Approved, and with a postfund that everybody has signed.
     fn open(who: PartyId) -> Vec<Event> {
         let id = ObjectiveId { channel: id(), kind: ObjectiveKind::VirtualFund };
         let (origin, terms) = (Origin::User, terms());
-        let channel =
-            VirtualChannel::new(id.channel, &terms, APP, address(who), None, Timestamp(0))
-                .expect("a participant");
         let approved = Event::VirtualApproved { id, origin, terms, right: None };
-        let postfund = channel.state(TurnNum::POSTFUND, Amount::ZERO).expect("nothing was paid");
+        let postfund = state_of(who, TurnNum::POSTFUND);
         vec![approved, receives(&postfund, ALICE), receives(&postfund, BOB)]
     }
 
@@ -186,6 +206,30 @@ mod tests {
             let mut story = Story::of("vouchers-only-grow");
             let violation = story.logs(BOB, log).expect_err(name);
             assert_fires(&violation, "vouchers-only-grow", BOB);
+        }
+    }
+
+    #[test]
+    fn who_has_ended_it_or_forgotten_what_the_payee_holds_signs_no_more() {
+        let signed = || Event::VoucherSigned { voucher: voucher(1) };
+        let ended = signs(&state_of(ALICE, TurnNum::VIRTUAL_FINAL), ALICE);
+        let mut story = Story::of("vouchers-only-grow");
+        story.logs(ALICE, [open(ALICE), vec![ended]].concat()).unwrap();
+        let violation = story.logs(ALICE, vec![signed()]).expect_err("after the final state");
+        assert_fires(&violation, "vouchers-only-grow", ALICE);
+
+        for (total, fires) in [(1, true), (2, true), (0, false)] {
+            let mut story = Story::of("vouchers-only-grow");
+            let taken = (total > 0).then(|| Event::VoucherReceived { voucher: voucher(total) });
+            story.logs(BOB, open(BOB).into_iter().chain(taken).collect()).unwrap();
+            story.logs(ALICE, open(ALICE)).unwrap();
+            match story.logs(ALICE, vec![signed()]) {
+                Ok(()) => assert!(!fires, "Bob holds {total}"),
+                Err(violation) => {
+                    assert!(fires, "Bob holds {total}: {violation:?}");
+                    assert_fires(&violation, "vouchers-only-grow", ALICE);
+                }
+            }
         }
     }
 }
