@@ -9,7 +9,8 @@ use fairway_core::types::{Amount, ChannelId};
 use serde_json::{Value, json};
 
 use super::{
-    ChainState, Fate, Lane, LineKind, PartyState, Recording, Sentence, StateAt, Up, fates,
+    ChainState, ChannelOnChain, ChannelState, Fate, Lane, LineKind, PartyState, Recording,
+    Sentence, StateAt, Up, VirtualState, fates,
 };
 
 /// What a page tells.
@@ -101,8 +102,7 @@ fn embedded(value: &Value) -> String {
 fn data(run: &HtmlRun<'_>) -> Value {
     let recording = run.recording;
     let names = &recording.names;
-    let order: BTreeMap<ChannelId, usize> =
-        names.channels.keys().enumerate().map(|(i, c)| (*c, i)).collect();
+    let order: Order = names.channels.keys().enumerate().map(|(i, c)| (*c, i)).collect();
     let parties: Vec<Value> =
         names.parties.iter().map(|p| json!({ "name": p.name, "honest": p.honest })).collect();
     let channels: Vec<Value> = names
@@ -131,53 +131,88 @@ fn data(run: &HtmlRun<'_>) -> Value {
             })
         })
         .collect();
+    let mut pool = Pool::default();
     let snapshots: Vec<Value> = recording
         .snapshots
         .iter()
         .filter(|s| s.after <= LINES_MAX)
         .map(|s| match &s.of {
             StateAt::Party(who, state) => {
-                json!({ "after": s.after, "p": who.0, "v": party(state, &order) })
+                json!({ "after": s.after, "p": who.0, "v": party(state, &order, &mut pool) })
             }
             StateAt::Chain(state) => {
-                json!({ "after": s.after, "p": Value::Null, "v": chain(state, &order) })
+                json!({ "after": s.after, "p": Value::Null, "v": chain(state, &order, &mut pool) })
             }
         })
         .collect();
     json!({
         "parties": parties, "channels": channels, "groups": groups(),
-        "lines": lines, "snapshots": snapshots, "fail": recording.failing_step().filter(|line| *line < LINES_MAX),
+        "lines": lines, "snapshots": snapshots, "states": pool.values,
+        "fail": recording.failing_step().filter(|line| *line < LINES_MAX),
     })
 }
 
-fn party(state: &PartyState, order: &BTreeMap<ChannelId, usize>) -> Value {
+/// States of channels, each kept once: most snapshots differ from the one before in one channel, or in none.
+#[derive(Default)]
+struct Pool {
+    places: BTreeMap<String, usize>,
+    values: Vec<Value>,
+}
+
+impl Pool {
+    /// Where the value stands.
+    fn put(&mut self, value: Value) -> usize {
+        let next = self.values.len();
+        let place = *self.places.entry(value.to_string()).or_insert(next);
+        if place == next {
+            self.values.push(value);
+        }
+        place
+    }
+}
+
+/// Which place a channel has among those that the page names.
+type Order = BTreeMap<ChannelId, usize>;
+
+fn party(state: &PartyState, order: &Order, pool: &mut Pool) -> Value {
     let up = match state.up {
         Up::Running => "running",
         Up::Down => "down",
         Up::Stopped => "stopped",
     };
-    let channels: Vec<Value> = state
-        .channels
-        .iter()
-        .map(|c| {
-            json!({
-                "c": order.get(&c.channel), "phase": c.phase, "supported": c.supported,
-                "signed": c.signed, "balances": amounts(&c.balances), "held": wei(c.held),
-            })
-        })
-        .collect();
+    let channels: Vec<usize> = state.channels.iter().map(|c| pool.put(direct(c, order))).collect();
+    let virtuals: Vec<usize> =
+        state.virtuals.iter().map(|v| pool.put(virtual_channel(v, order))).collect();
     json!({
         "up": up, "lsn": state.lsn.0, "durable": state.durable.0, "refused": state.refused,
-        "recovering": state.recovering, "in": wei(state.in_channels), "channels": channels,
+        "recovering": state.recovering, "in": wei(state.in_channels.saturating_add(state.guaranteed)),
+        "channels": channels, "virtuals": virtuals,
     })
 }
 
-fn chain(state: &ChainState, order: &BTreeMap<ChannelId, usize>) -> Value {
-    let channels: Vec<Value> = state
-        .channels
-        .iter()
-        .map(|c| json!({ "c": order.get(&c.channel), "held": wei(c.held), "status": c.status }))
-        .collect();
+fn direct(state: &ChannelState, order: &Order) -> Value {
+    let guarantees: Vec<Value> =
+        state.guarantees.iter().map(|(c, amount)| json!([order.get(c), wei(*amount)])).collect();
+    json!({
+        "c": order.get(&state.channel), "phase": state.phase, "supported": state.supported,
+        "signed": state.signed, "balances": amounts(&state.balances), "held": wei(state.held),
+        "guarantees": guarantees, "waiting": state.waiting, "pursues": state.pursues,
+    })
+}
+
+fn virtual_channel(state: &VirtualState, order: &Order) -> Value {
+    json!({
+        "c": order.get(&state.channel), "phase": state.phase, "supported": state.unanimous,
+        "signed": state.signed, "amount": wei(state.amount), "paid": wei(state.paid),
+        "pursues": state.pursues,
+    })
+}
+
+fn chain(state: &ChainState, order: &Order, pool: &mut Pool) -> Value {
+    let on_chain = |c: &ChannelOnChain| {
+        pool.put(json!({ "c": order.get(&c.channel), "held": wei(c.held), "status": c.status }))
+    };
+    let channels: Vec<usize> = state.channels.iter().map(on_chain).collect();
     json!({ "block": state.block, "owned": amounts(&state.owned), "channels": channels })
 }
 
@@ -285,6 +320,15 @@ mod tests {
         assert!(!page.contains("<!--"));
         assert_eq!(page.matches("</script").count(), 2, "the data's and the program's");
         assert!(page.contains("\\u003c/script\\u003e"));
+    }
+
+    /// The page shows a state by its place; one that comes again must not be written again.
+    #[test]
+    fn a_state_that_comes_again_is_kept_once() {
+        let mut pool = Pool::default();
+        let places: Vec<usize> = ["a", "b", "a", "b", "c"].map(|v| pool.put(json!(v))).into();
+        assert_eq!(places, [0, 1, 0, 1, 2]);
+        assert_eq!(pool.values, ["a", "b", "c"]);
     }
 
     /// What is embedded is read back as it was.

@@ -25,4 +25,6 @@ pub use html::{HtmlRun, Verdict, html};
 pub use line::{Fate, Lane, Line, LineKind, Recording, fates};
 pub use names::{Names, PartyName};
 pub use recorder::Recorder;
-pub use snapshot::{ChainState, ChannelOnChain, ChannelState, PartyState, Snapshot, StateAt, Up};
+pub use snapshot::{
+    ChainState, ChannelOnChain, ChannelState, PartyState, Snapshot, StateAt, Up, VirtualState,
+};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fairway_core::event::{Event, WantedTx};
 use fairway_core::nitro::{Call, State};
-use fairway_core::types::{Address, BlockNum, TurnNum};
+use fairway_core::types::{Address, BlockNum, Lsn, TurnNum};
 use fairway_core::wire::{WIRE_VERSION_MAX, Wire};
 
 use super::explain::what_broke;
@@ -85,9 +85,15 @@ impl Recorder {
     /// Takes one observation down.
     pub fn record(&mut self, now_ns: u64, seen: &Observed<'_>) {
         match seen {
-            Observed::Appended { node, events, .. } => {
+            Observed::Appended { node, first, events } => {
                 for (_, event) in *events {
                     self.event(now_ns, *node, event);
+                }
+                // The rest of its state is not seen before it rests.
+                if let Some(mut state) = self.parties.get(node).cloned() {
+                    let others = events.len().saturating_sub(1) as u64;
+                    state.lsn = state.lsn.max(Lsn(first.0.saturating_add(others)));
+                    self.party_state(now_ns, *node, state);
                 }
             }
             Observed::Synced { node, end } => {
@@ -165,6 +171,9 @@ impl Recorder {
     fn event(&mut self, now_ns: u64, node: PartyId, event: &Event) {
         let me = self.address(node);
         if let Event::ObjectiveApproved { id, terms: Some(terms), .. } = event {
+            self.names.learn_channel(id.channel, &terms.participants);
+        }
+        if let Event::VirtualApproved { id, terms, .. } = event {
             self.names.learn_channel(id.channel, &terms.participants);
         }
         if let Event::StateSigned { state, .. }
@@ -386,6 +395,7 @@ mod tests {
     use super::super::testkit::*;
     use super::super::{Fate, fates};
     use super::*;
+    use fairway_core::event::Origin;
     use std::fmt::Write;
 
     #[test]
@@ -428,6 +438,17 @@ mod tests {
         assert_eq!(ups, [Up::Running, Up::Down, Up::Running]);
         assert!(recording.snapshots.is_sorted_by_key(|s| s.after));
         assert!(of_alice.windows(2).all(|w| w[0] != w[1]));
+    }
+
+    #[test]
+    fn a_batch_is_written_before_it_is_durable() {
+        let mut recorder = recorded_run();
+        let batch =
+            [(Default::default(), opens(Origin::User)), (Default::default(), opens(Origin::User))];
+        recorder.record(0, &Observed::Appended { node: PartyId(0), first: Lsn(9), events: &batch });
+        let alice = &recorder.parties[&PartyId(0)];
+        assert_eq!((alice.lsn, alice.durable), (Lsn(10), Lsn(2)));
+        assert_eq!(recorder.snapshots.last().map(|s| s.after), Some(recorder.lines().len()));
     }
 
     #[test]

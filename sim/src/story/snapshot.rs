@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use fairway_core::channel::{Channel, Phase};
+use fairway_core::ledger::Guarantee;
 use fairway_core::machine::NodeState;
 use fairway_core::nitro::adjudicator::Mode;
 use fairway_core::types::{Amount, ChannelId, Lsn, TurnNum};
+use fairway_core::virtual_channel::VirtualChannel;
 use serde::{Deserialize, Serialize};
 
 use super::Names;
+use super::words::doing;
 use crate::observe::PartyId;
 use crate::world::chain::ChainSim;
 
@@ -61,8 +64,12 @@ pub struct PartyState {
     pub recovering: bool,
     /// Its share of all channels that are not finished, by their newest supported states.
     pub in_channels: Amount,
-    /// Its channels.
+    /// Its part of the guarantees in those channels, by the vouchers that it holds.
+    pub guaranteed: Amount,
+    /// Its direct channels.
     pub channels: Vec<ChannelState>,
+    /// Its virtual channels.
+    pub virtuals: Vec<VirtualState>,
 }
 
 /// One channel as one party sees it.
@@ -80,6 +87,31 @@ pub struct ChannelState {
     pub balances: Vec<Amount>,
     /// What the contract holds, as far as the party counts it as confirmed.
     pub held: Amount,
+    /// What the newest supported state sets aside, and for which virtual channels.
+    pub guarantees: Vec<(ChannelId, Amount)>,
+    /// How many payments and changes wait for a turn of their own.
+    pub waiting: usize,
+    /// Objectives that are not over, in plain words.
+    pub pursues: Vec<String>,
+}
+
+/// One virtual channel as one of its participants sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualState {
+    /// Which.
+    pub channel: ChannelId,
+    /// As [`ChannelState::phase`].
+    pub phase: String,
+    /// The newest turn with everybody's signature.
+    pub unanimous: Option<TurnNum>,
+    /// The newest turn that the party has signed.
+    pub signed: Option<TurnNum>,
+    /// Most that can be paid.
+    pub amount: Amount,
+    /// What was paid, by the final state or the largest voucher; intermediaries see no vouchers.
+    pub paid: Amount,
+    /// Objectives that are not over, in plain words.
+    pub pursues: Vec<String>,
 }
 
 /// The chain after a block.
@@ -107,17 +139,19 @@ pub struct ChannelOnChain {
 impl PartyState {
     /// A node at rest.
     pub fn of(state: &NodeState, durable: Lsn, refused: u64) -> PartyState {
-        let unfinished = state.channels().filter(|c| c.phase != Phase::Finished);
-        let in_channels =
-            unfinished.fold(Amount::ZERO, |sum, c| sum.saturating_add(c.balance(c.my_index())));
+        let unfinished = || state.channels().filter(|c| c.phase != Phase::Finished);
+        let in_channels = unfinished().map(|c| c.balance(c.my_index()));
+        let guaranteed = unfinished().flat_map(|c| guarantees(c).map(|g| part_of(state, c, &g)));
         PartyState {
             up: Up::Running,
             lsn: state.lsn(),
             durable,
             refused,
             recovering: state.recovery().is_some(),
-            in_channels,
+            in_channels: sum(in_channels),
+            guaranteed: sum(guaranteed),
             channels: state.channels().map(|c| ChannelState::of(state, c)).collect(),
+            virtuals: state.virtual_channels().map(|v| VirtualState::of(state, v)).collect(),
         }
     }
 }
@@ -132,8 +166,60 @@ impl ChannelState {
             signed: channel.signed.map(|s| s.turn),
             balances: (0..2).map(|i| channel.balance(i)).collect(),
             held: state.chain().confirmed(channel.id).held,
+            guarantees: guarantees(channel).map(|g| (g.target, g.amount)).collect(),
+            waiting: channel.updates.len(),
+            pursues: pursues(state, channel.id),
         }
     }
+}
+
+impl VirtualState {
+    fn of(state: &NodeState, channel: &VirtualChannel) -> VirtualState {
+        let newest = |holds: &dyn Fn(TurnNum) -> bool| {
+            channel.states.keys().rev().copied().find(|turn| holds(*turn))
+        };
+        VirtualState {
+            channel: channel.id,
+            phase: format!("{:?}", channel.phase),
+            unanimous: newest(&|turn| channel.unanimous(turn).is_some()),
+            signed: newest(&|turn| channel.signed(turn)),
+            amount: channel.amount,
+            paid: paid(channel),
+            pursues: pursues(state, channel.id),
+        }
+    }
+}
+
+/// The guarantees of a channel's newest supported state.
+fn guarantees(channel: &Channel) -> impl Iterator<Item = Guarantee> + use<> {
+    channel.layout().into_iter().flat_map(|layout| layout.guarantees.into_values())
+}
+
+/// What a guarantee is worth to the party whose view `ledger` is.
+fn part_of(state: &NodeState, ledger: &Channel, guarantee: &Guarantee) -> Amount {
+    let known = state.virtual_channel(guarantee.target).map_or(Amount::ZERO, paid);
+    let paid = known.min(guarantee.amount);
+    if ledger.fixed.participants.get(ledger.my_index()) == Some(&guarantee.left) {
+        guarantee.amount.saturating_sub(paid)
+    } else {
+        paid
+    }
+}
+
+/// What was paid, by the final state that all have signed, or by the largest voucher.
+fn paid(channel: &VirtualChannel) -> Amount {
+    let agreed = channel.unanimous(TurnNum::VIRTUAL_FINAL).and_then(|_| channel.final_paid());
+    agreed.unwrap_or_default().max(channel.paid())
+}
+
+/// What the party wants of a channel and has not got.
+fn pursues(state: &NodeState, channel: ChannelId) -> Vec<String> {
+    let mine = state.objectives().iter().filter(|(id, o)| id.channel == channel && o.is_live());
+    mine.map(|(id, _)| doing(id.kind).to_owned()).collect()
+}
+
+fn sum(amounts: impl Iterator<Item = Amount>) -> Amount {
+    amounts.fold(Amount::ZERO, Amount::saturating_add)
 }
 
 impl ChainState {
@@ -169,5 +255,56 @@ fn status(chain: &ChainSim, channel: ChannelId) -> String {
             format!("challenged with turn {}, {left} s left", status.turn)
         }
         Mode::Finalized => "finalized".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::How;
+    use crate::scenario::Library;
+    use crate::story::Recording;
+
+    /// Alice has paid Bob ten gwei twenty times through Irene, and all has been closed.
+    fn hub_pays() -> Recording {
+        let mut scenarios = Library::new().load("smoke/hub_pays", &[]).expect("it is built in");
+        let run = How::reference().run(&scenarios.remove(0), 0, true);
+        assert!(run.report.verdict.is_pass());
+        run.recording.expect("it was asked for")
+    }
+
+    fn states(of: &Recording, who: usize) -> impl Iterator<Item = &PartyState> {
+        of.snapshots.iter().filter_map(move |s| match &s.of {
+            StateAt::Party(party, state) => (party.0 == who).then_some(state),
+            StateAt::Chain(_) => None,
+        })
+    }
+
+    /// Goal: what a virtual channel does to its participants' money is seen in their states.
+    /// Method: the newest state of each in which its guarantees stand and everything was paid, of one recorded run.
+    #[test]
+    fn vouchers_move_what_guarantees_are_worth() {
+        let recording = hub_pays();
+        let (whole, paid) = (Amount::ether(2), Amount::wei(200_000_000_000));
+        let guaranteed = |who| states(&recording, who).filter(|s| s.guaranteed != Amount::ZERO);
+        let [alice, irene, bob] = [0, 1, 2].map(|who| guaranteed(who).last().expect("it had one"));
+        assert_eq!(alice.guaranteed, whole.saturating_sub(paid));
+        assert_eq!(bob.guaranteed, paid);
+        assert_eq!(alice.virtuals.first().map(|v| (v.amount, v.paid)), Some((whole, paid)));
+        assert!(guaranteed(1).any(|s| s.guaranteed == whole && s.channels.len() == 2));
+        assert!(irene.channels.iter().flat_map(|c| &c.guarantees).all(|g| g.1 == whole));
+    }
+
+    #[test]
+    fn what_is_pursued_is_seen_until_it_is_over() {
+        let recording = hub_pays();
+        let of_channel =
+            |s: &PartyState| s.channels.iter().flat_map(|c| c.pursues.clone()).collect();
+        let pursued: Vec<Vec<String>> = states(&recording, 0).map(of_channel).collect();
+        assert!(pursued.contains(&vec!["opening the channel".to_owned()]));
+        assert!(pursued.contains(&vec!["closing the channel in agreement".to_owned()]));
+        assert_eq!(pursued.last(), Some(&Vec::new()));
+        let of_virtual = |s: &PartyState| s.virtuals.iter().any(|v| !v.pursues.is_empty());
+        assert!(states(&recording, 0).any(of_virtual));
     }
 }

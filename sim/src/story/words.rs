@@ -405,7 +405,8 @@ fn begins(kind: ObjectiveKind, origin: Origin, peer: &str) -> String {
     }
 }
 
-fn doing(kind: ObjectiveKind) -> &'static str {
+/// What an objective is about.
+pub(super) fn doing(kind: ObjectiveKind) -> &'static str {
     match kind {
         ObjectiveKind::DirectFund => "opening the channel",
         ObjectiveKind::DirectDefund => "closing the channel in agreement",
