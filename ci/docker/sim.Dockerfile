@@ -1,4 +1,4 @@
-# The simulator for campaigns: one binary with every scenario in it, and buckets (`s3://`).
+# The simulator for campaigns: one binary with every scenario in it, and buckets (`s3://`); beside it the fuzz bodies.
 #
 #   docker build --file ci/docker/sim.Dockerfile --tag fairway-sim .
 #   docker run --rm --volume "$PWD/camp:/campaign" fairway-sim campaign plan smoke --seeds 40000 --shards 8 --out /campaign
@@ -14,7 +14,9 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /fairway
 COPY . .
-RUN cargo build --locked --release --package fairway-sim --features s3
+# One after the other: built together, the fuzz bodies would run over a core with planted bugs.
+RUN cargo build --locked --release --package fairway-sim --features s3 \
+    && cargo build --locked --release --package fairway-fuzz
 
 FROM debian:bookworm-slim
 # hadolint ignore=DL3008
@@ -23,7 +25,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --no-create-home fairway \
     && install --directory --owner=fairway /campaign
-COPY --from=build /fairway/target/release/fairway-sim /usr/local/bin/fairway-sim
+COPY --from=build /fairway/target/release/fairway-sim /fairway/target/release/fairway-fuzz /usr/local/bin/
 USER 10001
 WORKDIR /campaign
 ENTRYPOINT ["fairway-sim"]

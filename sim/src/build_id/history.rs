@@ -42,7 +42,7 @@ fn build_of(root: &Path, commit: &str, blobs: &mut Blobs) -> Option<String> {
         Some((path.to_string(), head.split_whitespace().nth(2)?.to_string()))
     };
     let objects: BTreeMap<String, String> = listing.lines().filter_map(entry).collect();
-    let files = recipe::sources(objects.keys().map(String::as_str));
+    let files = recipe::sources(&recipe::PACKAGES, objects.keys().map(String::as_str));
     files.iter().try_for_each(|path| blobs.fetch(&objects[*path]))?;
     let contents = files.iter().map(|path| (*path, blobs.known[&objects[*path]].as_slice()));
     Some(recipe::build_id(contents, env!("FAIRWAY_COMPILER"), env!("FAIRWAY_FEATURES")))

@@ -1,5 +1,5 @@
-//! How a build id is made: from which files, in which order. The build script uses it on the working tree, and [`super::history`] on
-//! the trees of commits; so this file may use nothing of the crate.
+//! How a build id is made: from which files, in which order. Build scripts, of the fuzz bodies too, use it on the working tree,
+//! and [`super::history`] on the trees of commits; so this file may use nothing of the crate.
 
 /// The packages whose sources decide what a run does, from the workspace root.
 pub const PACKAGES: [&str; 3] = ["core", "node/transport", "sim"];
@@ -29,10 +29,10 @@ impl Recipe {
     }
 }
 
-/// The files of a build in the order in which they count, out of all files of a tree: paths from the root, with forward slashes.
-pub fn sources<'a>(tree: impl Iterator<Item = &'a str> + Clone) -> Vec<&'a str> {
+/// The files of these packages in the order in which they count, out of all files of a tree: paths from the root, with forward slashes.
+pub fn sources<'a>(packages: &[&str], tree: impl Iterator<Item = &'a str> + Clone) -> Vec<&'a str> {
     let mut files: Vec<&str> = tree.clone().filter(|path| *path == "Cargo.lock").collect();
-    for package in PACKAGES {
+    for package in packages {
         files.extend(of_package(package, tree.clone()));
     }
     files
@@ -96,6 +96,6 @@ mod tests {
             "sim/build.rs",
             "sim/src/main.rs",
         ];
-        assert_eq!(sources(tree.into_iter()), expected);
+        assert_eq!(sources(&PACKAGES, tree.into_iter()), expected);
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{CAMPAIGN_SCHEMA, pretty};
 use super::results::{Results, ResultsError};
-use super::{CampaignPlan, Entry, Failed, Sum, Unit, Work};
+use super::{CampaignPlan, Entry, Failed, Part, Sum, Unit, Work};
 use crate::scenario::Expect;
 
 /// Runs after which a goal that was never reached is missed.
@@ -30,6 +30,19 @@ pub struct Merged {
     pub failures: Vec<Failure>,
     /// What all entries together came to. Seeds of closest calls and failures are in the entries.
     pub total: Total,
+    /// What the fuzz targets came to; left out where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuzz: Option<MergedFuzz>,
+}
+
+/// What the fuzz targets of a campaign came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MergedFuzz {
+    /// Inputs that are missing: zero unless part of a campaign was merged.
+    pub missing_inputs: u64,
+    /// What each target of the work came to.
+    pub targets: Vec<Sum>,
 }
 
 /// The sums over all entries.
@@ -79,6 +92,8 @@ pub struct Missing {
     pub by_shard: BTreeMap<u64, u64>,
     /// Runs in them.
     pub runs: u64,
+    /// Fuzz inputs in them.
+    pub inputs: u64,
 }
 
 /// Units that are in the plan and not among the finished.
@@ -87,7 +102,10 @@ pub fn missing(plan: &CampaignPlan, finished: &BTreeMap<Unit, String>) -> Missin
     for (number, unit) in (0u64..).zip(plan.work.units()) {
         if !finished.contains_key(&unit) {
             *missing.by_shard.entry(number % plan.shards).or_default() += 1;
-            missing.runs += unit.end - unit.first;
+            match plan.work.part(unit.entry) {
+                Some(Part::Target(_)) => missing.inputs += unit.end - unit.first,
+                Some(Part::Scenario(_)) | None => missing.runs += unit.end - unit.first,
+            }
         }
     }
     missing
@@ -116,19 +134,27 @@ impl Merged {
             let mine = finished.keys().zip(&sums).filter(move |(unit, _)| unit.entry == entry);
             Sum::of_units(mine.map(|(_, sum)| sum))
         };
-        let entries: Vec<Sum> = (0..work.entries.len()).map(of_entry).collect();
-        Ok(Merged::of_sums(work, entries, missing(plan, &finished).runs))
+        let parts = work.entries.len() + work.targets().len();
+        let sums: Vec<Sum> = (0..parts).map(of_entry).collect();
+        Ok(Merged::of_sums(work, sums, &missing(plan, &finished)))
     }
 
-    /// The record of what each entry of the work came to.
-    pub fn of_sums(work: &Work, entries: Vec<Sum>, missing_runs: u64) -> Merged {
-        assert_eq!(entries.len(), work.entries.len(), "a sum for each entry");
+    /// The record of what each entry and then each fuzz target of the work came to.
+    pub fn of_sums(work: &Work, mut entries: Vec<Sum>, missing: &Missing) -> Merged {
+        assert_eq!(
+            entries.len(),
+            work.entries.len() + work.targets().len(),
+            "a sum for each entry and target"
+        );
+        let targets = entries.split_off(work.entries.len());
+        let fuzz = MergedFuzz { missing_inputs: missing.inputs, targets };
         Merged {
             schema: CAMPAIGN_SCHEMA,
             id: work.id(),
-            missing_runs,
+            missing_runs: missing.runs,
             failures: failures(work, &entries),
             total: Total::of(work, &entries),
+            fuzz: work.fuzz.as_ref().map(|_| fuzz),
             work: work.clone(),
             entries,
         }
@@ -144,9 +170,20 @@ impl Merged {
         self.work.entries.iter().zip(&self.entries)
     }
 
+    /// The fuzz targets with what each came to.
+    pub fn by_target(&self) -> impl Iterator<Item = (&str, &Sum)> {
+        let sums = self.fuzz.iter().flat_map(|fuzz| &fuzz.targets);
+        self.work.targets().iter().map(String::as_str).zip(sums)
+    }
+
+    /// The fuzz inputs that failed and are told one by one, with their targets.
+    pub fn failed_inputs(&self) -> impl Iterator<Item = (&str, &Failed)> {
+        self.by_target().flat_map(|(target, sum)| sum.failures.iter().map(move |f| (target, f)))
+    }
+
     /// The exit codes that follow from what was found.
     pub fn codes(&self) -> BTreeSet<u8> {
-        let mut codes = BTreeSet::new();
+        let mut codes: BTreeSet<u8> = self.failed_inputs().map(|(_, f)| f.code).collect();
         for (entry, sum) in self.by_entry() {
             match &entry.expect {
                 Expect::Pass => {

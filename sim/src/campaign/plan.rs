@@ -4,13 +4,15 @@
 //! plan ── work ──> units: 250 seeds of one scenario each ──> shard i of n has the units whose number is i modulo n
 //! ```
 //!
+//! Ranges of [fuzz inputs](super::fuzz) are units too, behind those of the scenarios.
+//!
 //! The work has an id of its own: how many shards share it changes no result, so results are kept by work and not by plan.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::How;
+use super::{FuzzWork, How};
 use crate::scenario::{Engine, Expect, Library, Scenario};
 use crate::seed_id::{Crypto, Hex8, SeedId};
 
@@ -56,6 +58,18 @@ pub struct Work {
     pub settings: BTreeMap<String, String>,
     /// What is run: each scenario on each of its engines.
     pub entries: Vec<Entry>,
+    /// What is fuzzed beside that. Left out of the file where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuzz: Option<FuzzWork>,
+}
+
+/// What a unit is a part of.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    /// A scenario on an engine.
+    Scenario(&'a Entry),
+    /// A fuzz target.
+    Target(&'a str),
 }
 
 /// One scenario on one engine.
@@ -81,11 +95,11 @@ pub struct Entry {
 /// A part of the work that is done at once or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unit {
-    /// Which entry.
+    /// Which entry, or, behind these, which fuzz target.
     pub entry: usize,
-    /// The first seed.
+    /// The first seed, or the first input.
     pub first: u64,
-    /// The seed after the last.
+    /// The one after the last.
     pub end: u64,
 }
 
@@ -198,6 +212,14 @@ impl CampaignPlan {
         if work.real_percent > 100 {
             return number("work.real_percent", "0 to 100", work.real_percent.to_string());
         }
+        if let Some(FuzzWork { inputs: (first, end), unit_inputs, .. }) = work.fuzz {
+            if unit_inputs == 0 {
+                return number("work.fuzz.unit_inputs", "at least 1", unit_inputs.to_string());
+            }
+            if first >= end {
+                return number("work.fuzz.inputs", "at least one", format!("{first}..{end}"));
+            }
+        }
         Ok(())
     }
 
@@ -228,16 +250,29 @@ impl Work {
         self.seeds.1 - self.seeds.0
     }
 
-    /// All units: the chunks of the first entry, then those of the second.
+    /// All units: the chunks of the first entry, then those of the second, and so on to the last fuzz target.
     pub fn units(&self) -> impl Iterator<Item = Unit> + '_ {
-        let (start, stop) = self.seeds;
-        let each = self.seeds_each().div_ceil(self.unit_seeds);
-        (0..self.entries.len()).flat_map(move |entry| {
-            (0..each).map(move |chunk| {
-                let first = start + chunk * self.unit_seeds;
-                Unit { entry, first, end: first.saturating_add(self.unit_seeds).min(stop) }
-            })
-        })
+        let scenarios = self.entries.len();
+        let of_seeds =
+            (0..scenarios).flat_map(move |entry| chunks(entry, self.seeds, self.unit_seeds));
+        let of_inputs = self.fuzz.iter().flat_map(move |fuzz| {
+            let targets = scenarios..scenarios + fuzz.targets.len();
+            targets.flat_map(move |entry| chunks(entry, fuzz.inputs, fuzz.unit_inputs))
+        });
+        of_seeds.chain(of_inputs)
+    }
+
+    /// What the units of this number are a part of; `None` beyond the work.
+    pub fn part(&self, entry: usize) -> Option<Part<'_>> {
+        match self.entries.get(entry) {
+            Some(entry) => Some(Part::Scenario(entry)),
+            None => self.targets().get(entry - self.entries.len()).map(|t| Part::Target(t)),
+        }
+    }
+
+    /// The fuzz targets.
+    pub fn targets(&self) -> &[String] {
+        self.fuzz.as_ref().map_or(&[], |fuzz| &fuzz.targets)
     }
 
     /// With which signatures a seed runs.
@@ -332,6 +367,24 @@ impl Entry {
             }
         }
     }
+}
+
+impl Part<'_> {
+    /// `smoke/plain (madsim)`, `fuzz wire_decode`.
+    pub fn label(&self) -> String {
+        match self {
+            Part::Scenario(entry) => entry.label(),
+            Part::Target(target) => format!("fuzz {target}"),
+        }
+    }
+}
+
+/// The units of one entry.
+fn chunks(entry: usize, (start, stop): (u64, u64), each: u64) -> impl Iterator<Item = Unit> {
+    (0..(stop - start).div_ceil(each)).map(move |chunk| {
+        let first = start + chunk * each;
+        Unit { entry, first, end: first.saturating_add(each).min(stop) }
+    })
 }
 
 /// The hash of a value's compact JSON: our structs have one order of fields, and their maps are sorted.

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::unseen::{Unseen, curve, species};
-use super::{Merged, plot};
+use super::{Merged, plot, repeat_line};
 use crate::page::{Page, Part, Picture, Table, text};
 use crate::scenario::{Expect, FaultKind};
 
@@ -18,23 +18,20 @@ const NEXT_SEEDS: u64 = 1_000;
 /// Rows of a table of failures: more help nobody.
 const FAILURES_SHOWN: usize = 50;
 
-/// Puts a campaign's record into words.
+/// Puts a campaign's record into words. `place` is where the campaign is kept.
 ///
 /// # Errors
 /// When the picture cannot be drawn.
-pub fn report(merged: &Merged, replay: Replay<'_>) -> Result<Page, String> {
+pub fn report(merged: &Merged, replay: Replay<'_>, place: &str) -> Result<Page, String> {
     let species = species(merged);
     let unseen = Unseen::of(&species, merged.work.seeds_each());
     let replay = |id: &str| replay(id) + &merged.work.replay_options();
-    let sentences = vec![
-        tried(merged),
-        ended(merged),
-        never_tried(merged),
-        closest(merged, &replay),
-        next(unseen),
-    ];
+    let mut sentences = vec![tried(merged), ended(merged)];
+    sentences.extend(fuzzed(merged));
+    sentences.extend([never_tried(merged), closest(merged, &replay), next(unseen)]);
     let tables = vec![
         failures(merged, &replay),
+        failed_inputs(merged, place),
         scenarios(merged),
         faults(merged),
         Table {
@@ -110,6 +107,23 @@ fn ended(merged: &Merged) -> Vec<Part> {
         n => format!(", {} failed; they are listed below.", thousands(n)),
     }));
     parts
+}
+
+/// `None` where nothing was fuzzed.
+fn fuzzed(merged: &Merged) -> Option<Vec<Part>> {
+    let fuzz = merged.fuzz.as_ref()?;
+    let target = |(name, sum): (&str, &super::Sum)| format!("{name} {}", thousands(sum.runs));
+    let targets: Vec<String> = merged.by_target().map(target).collect();
+    let failed: u64 = fuzz.targets.iter().map(super::Sum::failed).sum();
+    let ended = match failed {
+        0 => "none failed".to_string(),
+        n => format!("{} failed; the first are listed below", thousands(n)),
+    };
+    let missing = match fuzz.missing_inputs {
+        0 => String::new(),
+        n => format!(" {} inputs of the plan are missing here.", thousands(n)),
+    };
+    Some(vec![text(format!("Fuzzed: inputs of {}; {ended}.{missing}", targets.join(", ")))])
 }
 
 fn never_tried(merged: &Merged) -> Vec<Part> {
@@ -195,6 +209,18 @@ fn failures(merged: &Merged, replay: Replay<'_>) -> Table {
     }
 }
 
+fn failed_inputs(merged: &Merged, place: &str) -> Table {
+    let row = |(target, failed): (&str, &super::Failed)| {
+        let number = failed.seed.to_string();
+        vec![target.into(), number, failed.what.clone(), repeat_line(place, target, failed)]
+    };
+    Table {
+        title: "Fuzz inputs that failed",
+        head: vec!["target", "input", "what", "replay"],
+        rows: merged.failed_inputs().take(FAILURES_SHOWN).map(row).collect(),
+    }
+}
+
 fn scenarios(merged: &Merged) -> Table {
     let row = |(entry, sum): (&super::Entry, &super::Sum)| {
         let slack = sum.closest.as_ref().map_or(String::new(), |call| call.slack.to_string());
@@ -249,7 +275,7 @@ fn thousands(n: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CampaignPlan, Entry, Failed, Met, Sum, Work};
+    use super::super::{CampaignPlan, Entry, Failed, FuzzWork, Met, Missing, Sum, Work};
     use super::*;
     use crate::scenario::{Engine, Library};
 
@@ -271,6 +297,12 @@ mod tests {
             search_permille: 10,
             settings: Default::default(),
             entries: vec![entry],
+            fuzz: Some(FuzzWork {
+                build: "0b1d".into(),
+                inputs: (0, 2_000),
+                unit_inputs: 500,
+                targets: vec!["wire_decode".into()],
+            }),
         };
         let plan = CampaignPlan::new(work, 1);
         let call = super::super::Call {
@@ -291,18 +323,33 @@ mod tests {
                 verdict: "panic".into(),
                 code: 5,
                 what: "index <out> | of bounds".into(),
+                input: None,
             }],
             ..Sum::default()
         };
-        Merged::of_sums(&plan.work, vec![sum], 0)
+        let fuzzed = Sum {
+            runs: 1_500,
+            verdicts: [("pass".to_string(), 1_499), ("panic".to_string(), 1)].into(),
+            failures: vec![Failed {
+                seed: 711,
+                verdict: "panic".into(),
+                code: 5,
+                what: "too long".into(),
+                input: Some("ab12".into()),
+            }],
+            ..Sum::default()
+        };
+        let missing = Missing { inputs: 500, ..Missing::default() };
+        Merged::of_sums(&plan.work, vec![sum, fuzzed], &missing)
     }
 
     #[test]
     fn the_first_screen_answers_in_sentences() {
-        let page = report(&merged(), &|id| format!("replay '{id}'")).unwrap();
+        let page = report(&merged(), &|id| format!("replay '{id}'"), "camp").unwrap();
         insta::assert_snapshot!(page.text(), @r"
         Tried: 1 scenario with 40 seeds each, 40 runs on reference with real signatures in 5 % of the runs and toy ones in the others.
         39 runs passed, 1 failed; they are listed below.
+        Fuzzed: inputs of wire_decode 1,500; 1 failed; the first are listed below. 500 inputs of the plan are missing here.
         Never tried: of 26 kinds of fault, 1 struck; no scenario of this campaign asks for crash.power_loss, crash.stale_image, partition.both, partition.one_way, net.duplicate, net.latency, net.corrupt_frame, net.reorder, disk.failed_sync, disk.full, disk.slow, disk.torn_write, chain.reorg, chain.rpc_outage, chain.missing_logs, chain.missing_calldata, chain.duplicate_logs, chain.stale_head, chain.fee_spike, chain.drop_tx, chain.revert_payee, chain.stranger_deposit, clock.step, clock.freeze; asked for and never fired: disk.rot. Goals never reached: fail-stop of smoke/plain.
         The closest call: bob could enforce what it is entitled to and 2 ETH more: replay 'smoke/plain#9@5e1f0a2b-90c3d4e5/reference+crypto=toy'
         The next 1,000 seeds show a meeting that was never seen with a chance of about 99.9 % (Good–Turing: of 1 meetings, 1 were seen by one seed alone), as far as these scenarios go.
@@ -311,10 +358,12 @@ mod tests {
 
     #[test]
     fn markdown_and_page_say_the_same_and_escape_what_runs_said() {
-        let page = report(&merged(), &|id| format!("replay '{id}'")).unwrap();
+        let page = report(&merged(), &|id| format!("replay '{id}'"), "camp").unwrap();
         let (markdown, page) = (page.markdown(), page.html());
         assert!(markdown.contains("| panic | index <out> \\| of bounds | replay 'smoke/plain#7@"));
         assert!(page.contains("index &lt;out&gt; | of bounds"), "{page}");
+        let repeat = "| wire_decode | 711 | too long | fairway-fuzz replay wire_decode camp/inputs/wire_decode/ab12 |";
+        assert!(markdown.contains(repeat), "{markdown}");
         assert!(page.contains("<svg") && !page.contains("<img") && !page.contains("<script"));
         for text in [&markdown, &page] {
             assert!(text.contains("glossary.md#the-simulator"), "{text}");

@@ -3,6 +3,7 @@
 //! ```text
 //! plan.json
 //! units/<work>/<entry>-<first>-<end>.<hash>.json       what the runs of a unit came to
+//! inputs/<target>/<hash>                               the bytes of a fuzz input that failed
 //! timings/<work>/<entry>-<first>-<end>.json            how long it took, on that machine
 //! merged.json, timings.json, report.md, report.html    what `merge` and `report` make of them
 //! ```
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::fuzz::{FuzzError, input_name};
 use super::plan::{CAMPAIGN_SCHEMA, pretty};
 use super::store::{Store, StoreError};
 use super::{CampaignPlan, PlanError, Sum, Unit, Work};
@@ -65,6 +67,9 @@ pub enum ResultsError {
     /// The plan is none.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// Fuzz inputs cannot be run.
+    #[error(transparent)]
+    Fuzz(#[from] FuzzError),
     /// There is no plan.
     #[error(
         "{place}/{name}: expected a campaign plan, found none: make one with `fairway-sim campaign plan`"
@@ -160,6 +165,14 @@ impl<'a> Results<'a> {
         let bytes = pretty(&record);
         let name = format!("{}/{stem}.{}.json", self.folder("units"), content(&bytes));
         self.store.put(&name, bytes)
+    }
+
+    /// Keeps the bytes of a fuzz input that failed, by their hash.
+    ///
+    /// # Errors
+    /// When the place cannot be written.
+    pub fn keep_input(&self, target: &str, hash: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.store.put(&input_name(target, hash), bytes)
     }
 
     /// What these units came to, in their order.

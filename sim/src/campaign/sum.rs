@@ -79,6 +79,9 @@ pub struct Failed {
     pub code: u8,
     /// One sentence.
     pub what: String,
+    /// The hash of the bytes, where it is a fuzz input; they are kept by that name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
 }
 
 impl Sum {
@@ -178,7 +181,7 @@ impl Failed {
             Verdict::Budget(steps) => format!("given up after {steps} steps"),
         };
         let code = super::exit_code(verdict);
-        Failed { seed: *seed, verdict: verdict_word(verdict), code, what }
+        Failed { seed: *seed, verdict: verdict_word(verdict), code, what, input: None }
     }
 }
 
@@ -213,7 +216,13 @@ mod tests {
             faults: [("net.loss".to_string(), seed)].into(),
             meetings: [("net.loss at Pinned".to_string(), met)].into(),
             closest: Some(Call { slack: Amount::wei(slack), seed, who: "alice".into() }),
-            failures: vec![Failed { seed, verdict: "panic".into(), code: 5, what: "x".into() }],
+            failures: vec![Failed {
+                seed,
+                verdict: "panic".into(),
+                code: 5,
+                what: "x".into(),
+                input: None,
+            }],
             traces: format!("{seed}"),
             ..Sum::default()
         }

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::PlaceArgs;
-use crate::campaign::{CampaignPlan, Merged, Missing, Results, missing};
+use crate::campaign::{CampaignPlan, Merged, Missing, Results, missing, repeat_line};
 use crate::cli::failure::replay_line;
 use crate::cli::run::conclude;
 use crate::cli::{Outcome, Stop, thousands};
@@ -42,7 +42,7 @@ pub fn merge(args: &MergeArgs) -> Outcome {
     let results = Results::new(&store, &plan.work);
     let finished = results.finished().map_err(super::stop)?;
     let missing = missing(&plan, &finished);
-    if missing.runs > 0 && !args.partial {
+    if !missing.by_shard.is_empty() && !args.partial {
         return Err(Stop::usage(incomplete(&args.place, &plan, &missing)));
     }
     let merged = Merged::of(&plan, &results, &finished).map_err(super::stop)?;
@@ -61,21 +61,30 @@ fn incomplete(place: &PlaceArgs, plan: &CampaignPlan, missing: &Missing) -> Stri
     let first = missing.by_shard.keys().next().copied().unwrap_or(0);
     let results = place.results.as_ref().map(|r| format!(" --results {r}")).unwrap_or_default();
     format!(
-        "{}: expected all {} shards, found {} runs missing, of shards {}: run `fairway-sim campaign run {}{results} --shard {first}/{}` and the like, or merge what there is with --partial",
+        "{}: expected all {} shards, found {} missing, of shards {}: run `fairway-sim campaign run {}{results} --shard {first}/{}` and the like, or merge what there is with --partial",
         place.what,
         plan.shards,
-        thousands(missing.runs),
+        lacking(missing.runs, missing.inputs),
         names.join(", "),
         place.what,
         plan.shards
     )
 }
 
+/// `40 runs`, `40 runs and 1,000 inputs`, `1,000 inputs`.
+fn lacking(runs: u64, inputs: u64) -> String {
+    let counts = [(runs, "runs"), (inputs, "inputs")];
+    let counts = counts.iter().filter(|(n, _)| *n > 0);
+    let words: Vec<String> = counts.map(|(n, what)| format!("{} {what}", thousands(*n))).collect();
+    words.join(" and ")
+}
+
 fn print(merged: &Merged, place: &str) {
     let total = &merged.total;
-    let part = match merged.missing_runs {
-        0 => String::new(),
-        n => format!(", {} runs are missing", thousands(n)),
+    let missing_inputs = merged.fuzz.as_ref().map_or(0, |fuzz| fuzz.missing_inputs);
+    let part = match (merged.missing_runs, missing_inputs) {
+        (0, 0) => String::new(),
+        (runs, inputs) => format!(", {} are missing", lacking(runs, inputs)),
     };
     println!(
         "campaign {}: {} runs of {} scenarios{part}",
@@ -114,7 +123,22 @@ fn print(merged: &Merged, place: &str) {
     if unexpected.len() > SHOWN {
         println!("  … and {} more", unexpected.len() - SHOWN);
     }
+    print_fuzz(merged, place);
     println!("  record: {place}/{MERGED_FILE}");
+}
+
+fn print_fuzz(merged: &Merged, place: &str) {
+    for (target, sum) in merged.by_target() {
+        let (inputs, failed) = (thousands(sum.runs), thousands(sum.failed()));
+        println!("  fuzz {target}: {inputs} inputs, {failed} failed");
+        for failure in sum.failures.iter().take(SHOWN) {
+            println!("  FAILED input {} of {target}: {}", failure.seed, failure.what);
+            println!("    {}", repeat_line(place, target, failure));
+        }
+        if sum.failed() > SHOWN as u64 {
+            println!("  … and {} more", thousands(sum.failed() - SHOWN as u64));
+        }
+    }
 }
 
 /// How long a campaign took; no part of its record.
@@ -136,10 +160,10 @@ impl Timings {
     fn of(merged: &Merged, units: &[(crate::campaign::Unit, crate::campaign::Timing)]) -> Timings {
         let mut timings = Timings { wall_ms: 0, core_ms: 0, by_scenario: BTreeMap::new() };
         for (unit, timing) in units {
-            let Some(entry) = merged.work.entries.get(unit.entry) else { continue };
+            let Some(part) = merged.work.part(unit.entry) else { continue };
             timings.wall_ms += timing.wall_ms;
             timings.core_ms += timing.wall_ms * timing.threads;
-            let took = timings.by_scenario.entry(entry.label()).or_default();
+            let took = timings.by_scenario.entry(part.label()).or_default();
             took.runs += timing.runs;
             took.wall_ms += timing.wall_ms;
             took.slowest_unit_ms = took.slowest_unit_ms.max(timing.wall_ms);

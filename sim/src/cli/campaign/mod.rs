@@ -9,7 +9,9 @@ use clap::{Args, Subcommand};
 
 use super::{Outcome, Stop};
 use crate::build_id::{self, commit_of};
-use crate::campaign::{CampaignPlan, ResultsError, Store, StoreError, open_plan};
+use crate::campaign::{
+    CampaignPlan, FuzzError, Fuzzer, ResultsError, Store, StoreError, open_plan,
+};
 
 /// Runs that many machines share: plan them, run a share of them, merge and report what they came to.
 #[derive(Args, Clone, Debug)]
@@ -73,8 +75,29 @@ impl PlaceArgs {
 
 /// What is wrong with a place is the caller's; two results of the same runs are ours.
 fn stop(error: ResultsError) -> Stop {
-    let code = if matches!(error, ResultsError::TwoResults { .. }) { 4 } else { 2 };
+    let code = match &error {
+        ResultsError::TwoResults { .. } => 4,
+        ResultsError::Fuzz(FuzzError::Build { .. }) => 8,
+        ResultsError::Fuzz(FuzzError::Answer { .. }) => 7,
+        ResultsError::Fuzz(FuzzError::Missing { .. } | FuzzError::Target { .. })
+        | ResultsError::Store(_)
+        | ResultsError::Plan(_)
+        | ResultsError::NoPlan { .. }
+        | ResultsError::Damaged { .. } => 2,
+    };
     Stop { code, line: Some(error.to_string()) }
+}
+
+fn fuzz(error: FuzzError) -> Stop {
+    stop(error.into())
+}
+
+/// The fuzzer of a plan, that very build; none where nothing is fuzzed.
+fn fuzzer(plan: &CampaignPlan) -> Result<Option<Fuzzer>, Stop> {
+    let Some(work) = &plan.work.fuzz else { return Ok(None) };
+    let fuzzer = Fuzzer::find().map_err(fuzz)?;
+    fuzzer.check(work).map_err(fuzz)?;
+    Ok(Some(fuzzer))
 }
 
 fn store(error: StoreError) -> Stop {

@@ -3,7 +3,9 @@
 use clap::Args;
 
 use crate::build_id::BUILD_ID;
-use crate::campaign::{CampaignPlan, Entry, PLAN_FILE, Store, UNIT_SEEDS, Work};
+use crate::campaign::{
+    CampaignPlan, Entry, FuzzWork, Fuzzer, PLAN_FILE, Store, UNIT_INPUTS, UNIT_SEEDS, Work,
+};
 use crate::cli::run::{Seeds, percent, runs_on, seeds};
 use crate::cli::{HowArgs, Outcome, Stop, check_backend, thousands};
 use crate::scenario::{Library, Scenario, Setting};
@@ -28,6 +30,15 @@ pub struct PlanArgs {
     /// Run this part of the seeds with real signatures, the others with toy ones.
     #[arg(long, value_name = "PERCENT", value_parser = percent, conflicts_with = "crypto")]
     real: Option<u64>,
+    /// Run inputs of this fuzz target too, with the program `fairway-fuzz`: FAIRWAY_FUZZ, or the one beside this. May be repeated.
+    #[arg(long, value_name = "TARGET")]
+    fuzz: Vec<String>,
+    /// How many inputs of each fuzz target, or a range `A..B`.
+    #[arg(long, default_value = "100000", value_parser = inputs, requires = "fuzz")]
+    inputs: Seeds,
+    /// Inputs of one fuzz target that are finished together.
+    #[arg(long, value_name = "INPUTS", default_value_t = UNIT_INPUTS, value_parser = clap::value_parser!(u64).range(1..), requires = "fuzz")]
+    unit_inputs: u64,
     /// Where the plan goes, and the results with it: a folder, `file://` or `s3://`.
     #[arg(long, default_value = "target/fairway/campaign")]
     out: String,
@@ -37,11 +48,16 @@ const EXAMPLES: &str = "\
 Examples:
   fairway-sim campaign plan smoke --seeds 40000 --shards 8 --out camp       eight shards
   fairway-sim campaign plan scenarios --seeds 1000 --real 5% --out camp     toy signatures but for one seed in twenty
+  fairway-sim campaign plan smoke --fuzz wire_decode --fuzz log_open --inputs 1000000 --out camp    fuzz inputs too
   fairway-sim campaign plan attack --engine all --set phases.chaos=90s --out s3://bucket/camp";
 
 fn shards(text: &str) -> Result<u64, String> {
     let n = text.parse().ok().filter(|n| *n >= 1);
     n.ok_or_else(|| "expected a number of shards, at least 1".into())
+}
+
+fn inputs(text: &str) -> Result<Seeds, String> {
+    seeds(text).map_err(|why| why.replace("one seed", "one input"))
 }
 
 pub fn plan(args: &PlanArgs) -> Outcome {
@@ -62,6 +78,7 @@ pub fn plan(args: &PlanArgs) -> Outcome {
         search_permille: args.how.search_permille,
         settings: args.how.settings.iter().cloned().collect(),
         entries,
+        fuzz: fuzz_work(args)?,
     };
     let plan = CampaignPlan::new(work, args.shards);
     let kept = keep(&args.out, &plan)?;
@@ -73,6 +90,10 @@ pub fn plan(args: &PlanArgs) -> Outcome {
         thousands(work.seeds_each()),
         if work.entries.len() > scenarios { ", on every engine that they list" } else { "" },
     );
+    if let Some(fuzz) = &work.fuzz {
+        let (each, names) = (fuzz.inputs.1 - fuzz.inputs.0, fuzz.targets.join(", "));
+        println!("  {} fuzz inputs of each of {names}", thousands(each));
+    }
     let last = plan.shards - 1;
     let units = thousands(work.units().count() as u64);
     println!("  {units} units of work, over {} shards", plan.shards);
@@ -85,6 +106,27 @@ pub fn plan(args: &PlanArgs) -> Outcome {
     }
     println!("  then: fairway-sim campaign merge {}", args.out);
     Ok(())
+}
+
+/// What is fuzzed, by the program that is here now.
+fn fuzz_work(args: &PlanArgs) -> Result<Option<FuzzWork>, Stop> {
+    if args.fuzz.is_empty() {
+        return Ok(None);
+    }
+    let fuzzer = Fuzzer::find().map_err(super::fuzz)?;
+    // The order in which targets are asked for makes no other work.
+    let mut targets = args.fuzz.clone();
+    targets.sort();
+    targets.dedup();
+    let Seeds(inputs) = &args.inputs;
+    let work = FuzzWork {
+        build: fuzzer.build().to_string(),
+        inputs: (inputs.start, inputs.end),
+        unit_inputs: args.unit_inputs,
+        targets,
+    };
+    fuzzer.check(&work).map_err(super::fuzz)?;
+    Ok(Some(work))
 }
 
 fn real_percent(args: &PlanArgs) -> u64 {

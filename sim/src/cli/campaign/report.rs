@@ -26,7 +26,7 @@ Examples:
 pub fn report(args: &ReportArgs) -> Outcome {
     let (plan, store) = args.place.open()?;
     let merged = merged(&store, &plan.work.id(), &args.place.what)?;
-    let page = campaign::report(&merged, &replay_line).map_err(Stop::harness)?;
+    let page = campaign::report(&merged, &replay_line, store.place()).map_err(Stop::harness)?;
     let mut files =
         vec![("report.md", page.markdown()), (page.picture.file, page.picture.svg.clone())];
     files.extend(args.html.then(|| ("report.html", page.html())));

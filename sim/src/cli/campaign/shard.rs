@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::PlaceArgs;
-use crate::campaign::{CampaignPlan, Results, Sum, Told, Unit, run_units, todo};
+use crate::campaign::{CampaignPlan, Part, Results, Sum, Told, Unit, run_units, todo};
 use crate::cli::progress::Progress;
 use crate::cli::run::{Share, share, threads};
 use crate::cli::{Outcome, Stop, thousands, workers};
@@ -51,6 +51,7 @@ fn which(text: &str) -> Result<Which, String> {
 pub fn run(args: &ShardArgs) -> Outcome {
     let (plan, store) = args.place.open()?;
     super::check_build(&args.place.what, &plan)?;
+    let fuzzer = super::fuzzer(&plan)?;
     let (shard, said_by) = shard_of(args.shard, &plan, |name| std::env::var(name).ok())?;
     for entry in &plan.work.entries {
         crate::engine::check_available(entry.engine).map_err(Stop::usage)?;
@@ -70,27 +71,37 @@ pub fn run(args: &ShardArgs) -> Outcome {
     if todo.finished > 0 {
         println!("  {} units were finished before and are not run again", todo.finished);
     }
-    let runs: u64 = todo.units.iter().map(|unit| unit.end - unit.first).sum();
+    let of_seeds = |unit: &&Unit| matches!(plan.work.part(unit.entry), Some(Part::Scenario(_)));
+    let runs: u64 = todo.units.iter().filter(of_seeds).map(|unit| unit.end - unit.first).sum();
     let progress = Progress::new(runs, false);
     let workers = args.jobs.unwrap_or_else(workers);
     let ran = {
         let unit = |number: usize, unit: Unit, sum: &Sum| {
-            let name = plan.work.entries[unit.entry].label();
+            let part = plan.work.part(unit.entry).expect("units are the plan's");
+            let runs = match part {
+                Part::Scenario(_) => "seeds",
+                Part::Target(_) => "inputs",
+            };
             progress.say(&format!(
-                "  unit {number} of {}: {name}, seeds {}..{}, {} failed",
+                "  unit {number} of {}: {}, {runs} {}..{}, {} failed",
                 todo.units.len(),
+                part.label(),
                 unit.first,
                 unit.end,
                 sum.failed()
             ));
         };
         let told = Told { run: &|r| progress.seen(r), unit: &unit };
-        run_units(&plan, &results, &todo.units, workers, told)
+        run_units(&plan, &results, &todo.units, workers, fuzzer.as_ref(), told)
     };
     progress.finish();
     let ran = ran.map_err(super::stop)?;
+    let inputs = match ran.inputs {
+        0 => String::new(),
+        n => format!("; {} inputs, {} failed", thousands(n), thousands(ran.inputs_failed)),
+    };
     println!(
-        "{name} complete: {} runs now, {} of them failed; results in {}",
+        "{name} complete: {} runs now, {} of them failed{inputs}; results in {}",
         thousands(ran.runs),
         thousands(ran.failed),
         store.place()
@@ -154,6 +165,7 @@ mod tests {
             search_permille: 0,
             settings: Default::default(),
             entries: Vec::new(),
+            fuzz: None,
         };
         CampaignPlan::new(work, shards)
     }
