@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use alloy_primitives::B256;
 
+use crate::chain_types::Calldata;
 use crate::chain_view::OnChainStatus;
 use crate::channel::testkit::*;
 use crate::channel::{Phase, guaranteed_in};
@@ -14,7 +15,7 @@ use crate::event::{Event, ObjectiveKind, Terms, VirtualTerms, WantedTx};
 use crate::input::{Command, Input, Message, RequestId, Verified};
 use crate::machine::node::Start;
 use crate::machine::testkit::*;
-use crate::nitro::adjudicator::{ReclaimArgs, compute_reclaim};
+use crate::nitro::adjudicator::{ReclaimArgs, Reclaimed, compute_reclaim};
 use crate::nitro::sign::challenge_hash;
 use crate::nitro::{Allocation, Call, Claim, SignedState};
 use crate::types::{Address, Amount, ChannelId, TurnNum};
@@ -469,6 +470,40 @@ fn guarantees_that_a_peer_reclaims_out_of_order_lock_nothing() {
         world.mine(80);
         assert_eq!(world.chain.held(Address::ZERO, ledger(0)), wei(0), "hidden {hidden}");
         assert_eq!(paid_out(&world), [100, 100].map(wei), "hidden {hidden}");
+    }
+}
+
+/// Goal: an endpoint that names other guarantees than those that were reclaimed, or channels that are none, costs attempts and no money.
+/// Method: of nine guarantees Bob reclaims the first four; the calldata is replaced by lies, more of them than there are reclaims.
+#[test]
+fn calldata_that_names_the_wrong_guarantees_costs_nothing() {
+    let nowhere = ChannelId(B256::repeat_byte(9));
+    let lies: [fn(&[ChannelId]) -> Vec<ChannelId>; 3] = [
+        |ids| ids[5..].to_vec(),
+        |_| (0..9).map(|n| ChannelId(B256::repeat_byte(n))).collect(),
+        |ids| vec![ids[8]; 9],
+    ];
+    for (named, lie) in [4, 4, 1].into_iter().zip(lies) {
+        let (mut world, ids) = old_guarantees_finalized(9);
+        world.calldata = false;
+        for call in reclaims(&world, &ids[..4]) {
+            world.submit(BOB, call);
+        }
+        world.mine(1);
+        let said = lie(&ids).into_iter().map(|target| Reclaimed { ledger: ledger(0), target });
+        let of_others = said.clone().map(|r| Reclaimed { ledger: nowhere, ..r });
+        let reclaims = of_others.chain(said).collect();
+        let calldata = Calldata { candidates: vec![], reclaims };
+        let lying = world.blocks.last_mut().unwrap();
+        lying.calldata = Some(calldata.into());
+        let at = lying.header.number;
+        (world.calldata, world.mined[ALICE]) = (true, true);
+        world.mine(120);
+        let shown =
+            |e: &&(_, Event)| matches!(e.1, Event::ReclaimShown { block, .. } if block == at);
+        assert_eq!(world.logs[ALICE].iter().filter(shown).count(), named);
+        assert_eq!(world.chain.held(Address::ZERO, ledger(0)), wei(0));
+        assert_eq!(paid_out(&world), [100, 100].map(wei));
     }
 }
 
