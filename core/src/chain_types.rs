@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 use alloy_primitives::BloomInput;
 use serde::{Deserialize, Serialize};
 
-use crate::nitro::{Claim, Log};
+use crate::nitro::adjudicator::Reclaimed;
+use crate::nitro::{Call, Claim, Log};
 use crate::types::{BlockNum, ChainTime, ChannelId};
 
 // Part of these types' fields: who builds a block needs no dependency of its own for them.
@@ -59,13 +60,46 @@ pub struct Block {
     pub bloom: Option<Box<Bloom>>,
     /// The adjudicator's logs, by index unless the endpoint garbled them.
     pub logs: Vec<IndexedLog>,
-    /// The candidates of the checkpoints and conclusions behind those logs, from the calldata of their transactions: these logs
-    /// name a turn and carry no signature. Where another contract made the call, the calldata is that of the inner call.
+    /// What the calldata of the transactions behind those logs says beyond them; `None` is nothing. Where another contract made the
+    /// call, the calldata is that of the inner call.
+    pub calldata: Option<Box<Calldata>>,
+}
+
+/// What transactions of one block say and their logs do not. The endpoint's word: no hash binds it that a node checks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calldata {
+    /// The candidates of checkpoints and conclusions, whose logs name a turn and carry no signature.
     ///
     /// # Danger
     /// A peer that keeps its countersignature from us can put the state on record; without the calldata nobody can challenge but
     /// the peer, and the money of both lies locked.
-    pub candidates: Box<[Claim]>,
+    pub candidates: Vec<Claim>,
+    /// The guarantees that were reclaimed; the logs name the ledger channel alone.
+    ///
+    /// # Danger
+    /// The contract asks whoever goes on reclaiming for the outcome that the reclaims before have left. A peer that reclaims some of
+    /// many guarantees leaves one out of very many, and the money of both lies locked until it is found.
+    pub reclaims: Vec<Reclaimed>,
+}
+
+impl Calldata {
+    /// What these calls say; `None` when that is nothing.
+    fn of<'a>(calls: impl IntoIterator<Item = &'a Call>) -> Option<Box<Calldata>> {
+        let mut said = Calldata::default();
+        for call in calls {
+            said.candidates.extend(call.unlogged_candidate().cloned());
+            said.reclaims.extend(call.unlogged_reclaim());
+        }
+        (said != Calldata::default()).then(|| Box::new(said))
+    }
+
+    /// The same without what is about `channel`.
+    #[must_use]
+    pub fn without(mut self, channel: ChannelId) -> Calldata {
+        self.candidates.retain(|c| c.state.fixed.channel_id() != channel);
+        self.reclaims.retain(|r| r.ledger != channel);
+        self
+    }
 }
 
 impl Block {
@@ -73,13 +107,13 @@ impl Block {
     pub fn new(header: BlockRef, logs: impl IntoIterator<Item = Log>) -> Block {
         let logs: Vec<_> =
             (0u32..).zip(logs).map(|(index, log)| IndexedLog { index, log }).collect();
-        Block { header, bloom: bloom_of(&logs), logs, candidates: Box::default() }
+        Block { header, bloom: bloom_of(&logs), logs, calldata: None }
     }
 
-    /// The same block with what stood in the calldata.
+    /// The same block with the calldata of these calls, which succeeded.
     #[must_use]
-    pub fn with_candidates(self, candidates: impl IntoIterator<Item = Claim>) -> Block {
-        Block { candidates: candidates.into_iter().collect(), ..self }
+    pub fn with_calldata<'a>(self, calls: impl IntoIterator<Item = &'a Call>) -> Block {
+        Block { calldata: Calldata::of(calls), ..self }
     }
 
     /// Every state that the block shows with signatures, in logs or calldata. Nothing about them was checked.
@@ -93,7 +127,7 @@ impl Block {
             | Log::Concluded { .. }
             | Log::Reclaimed { .. } => None,
         });
-        challenged.chain(&self.candidates)
+        challenged.chain(self.calldata.iter().flat_map(|c| &c.candidates))
     }
 
     /// Whether the header allows a log about `channel`. `false` is certain; `true` may be a coincidence.

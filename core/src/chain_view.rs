@@ -50,6 +50,8 @@ struct Watched {
 struct Fact {
     block: BlockNum,
     log: Log,
+    /// Of a reclaim: which guarantee it was, once a transaction of the block showed it.
+    target: Option<ChannelId>,
 }
 
 /// What the contract says about one channel at some block.
@@ -65,6 +67,8 @@ pub struct OnChain {
     pub concluded: bool,
     /// How many guarantees were reclaimed since the outcome was fixed. The log does not say which.
     pub reclaims: u32,
+    /// Which of them the calldata showed, by the virtual channels that they backed: at most so many, and the endpoint's word.
+    pub reclaimed: Vec<ChannelId>,
 }
 
 /// A channel's status.
@@ -164,8 +168,8 @@ impl OnChain {
         outcomes
     }
 
-    fn apply(&mut self, log: &Log) {
-        match log {
+    fn apply(&mut self, fact: &Fact) {
+        match &fact.log {
             Log::Deposited { held, .. } => self.held = *held,
             Log::AllocationUpdated { before, after, .. } => {
                 self.held = *after;
@@ -173,8 +177,7 @@ impl OnChain {
                 self.payouts.push((*before, *after));
             }
             Log::ChallengeRegistered { finalizes_at, candidate, .. } => {
-                self.payouts.clear();
-                self.reclaims = 0;
+                self.begin_anew();
                 self.status = OnChainStatus::Challenged(Challenge {
                     turn: candidate.state.turn,
                     finalizes_at: *finalizes_at,
@@ -186,13 +189,22 @@ impl OnChain {
                 self.status = OnChainStatus::Recorded(*turn);
             }
             Log::Concluded { finalizes_at, .. } => {
-                self.payouts.clear();
-                self.reclaims = 0;
+                self.begin_anew();
                 self.concluded = true;
                 self.status = OnChainStatus::Concluded(*finalizes_at);
             }
-            Log::Reclaimed { .. } => self.reclaims = self.reclaims.saturating_add(1),
+            Log::Reclaimed { .. } => {
+                self.reclaims = self.reclaims.saturating_add(1);
+                self.reclaimed.extend(fact.target);
+            }
         }
+    }
+
+    /// An outcome was fixed of which nothing was paid or reclaimed yet.
+    fn begin_anew(&mut self) {
+        self.payouts.clear();
+        self.reclaims = 0;
+        self.reclaimed.clear();
     }
 }
 
@@ -283,6 +295,27 @@ impl ChainView {
         self.channels.get(&channel)?.facts.iter().rfind(records).map(|f| f.block)
     }
 
+    /// The oldest block with a reclaim of this channel of which no calldata was shown, while a reorg can still reach it.
+    pub fn reclaim_unread_at(&self, channel: ChannelId) -> Option<BlockNum> {
+        self.channels.get(&channel)?.facts.iter().find(|f| f.is_unread_reclaim()).map(|f| f.block)
+    }
+
+    /// How many reclaims of this channel in a block showed no calldata yet.
+    pub(crate) fn reclaims_unread(&self, channel: ChannelId, block: BlockNum) -> usize {
+        let facts = self.channels.get(&channel).map_or(&[][..], |w| &w.facts);
+        facts.iter().filter(|f| f.block == block && f.is_unread_reclaim()).count()
+    }
+
+    /// Says of a reclaim in a block which guarantee it was. Of several in one block any may be meant: a block counts as a whole.
+    pub(crate) fn show_reclaim(&mut self, channel: ChannelId, block: BlockNum, target: ChannelId) {
+        let Some(watched) = self.channels.get_mut(&channel) else { return };
+        let unread = |f: &&mut Fact| f.block == block && f.is_unread_reclaim();
+        if let Some(fact) = watched.facts.iter_mut().find(unread) {
+            fact.target = Some(target);
+            watched.rebuild(self.confirmed_at);
+        }
+    }
+
     /// The channel at the confirmed height.
     pub fn confirmed(&self, channel: ChannelId) -> &OnChain {
         self.channels.get(&channel).map_or(&NOTHING, |w| &w.confirmed)
@@ -296,8 +329,9 @@ impl ChainView {
             if let Some(watched) = self.channels.get_mut(&channel)
                 && watched.concerns(&log)
             {
-                watched.head.apply(&log);
-                watched.facts.push(Fact { block: block.number, log });
+                let fact = Fact { block: block.number, log, target: None };
+                watched.head.apply(&fact);
+                watched.facts.push(fact);
                 self.unconfirmed.insert(channel);
                 changed.push(channel);
             }
@@ -355,6 +389,12 @@ impl ChainView {
     }
 }
 
+impl Fact {
+    fn is_unread_reclaim(&self) -> bool {
+        matches!(self.log, Log::Reclaimed { .. }) && self.target.is_none()
+    }
+}
+
 impl Watched {
     /// Whether a log is about the asset that the channel holds. A direct channel has one, at index 0 of its outcome.
     fn concerns(&self, log: &Log) -> bool {
@@ -374,7 +414,7 @@ impl Watched {
     fn compact(&mut self, floor: BlockNum) {
         let deep = self.facts.iter().take_while(|f| f.block < floor).count();
         for fact in self.facts.drain(..deep) {
-            self.base.apply(&fact.log);
+            self.base.apply(&fact);
         }
     }
 
@@ -382,7 +422,7 @@ impl Watched {
     fn confirm(&mut self, from: Option<BlockNum>, to: Option<BlockNum>) -> bool {
         let mut any = false;
         for fact in self.facts.iter().filter(|f| Some(f.block) > from && Some(f.block) <= to) {
-            self.confirmed.apply(&fact.log);
+            self.confirmed.apply(fact);
             any = true;
         }
         any
@@ -391,7 +431,7 @@ impl Watched {
     /// Recomputes both views after facts were taken back; says whether the confirmed one changed.
     fn rebuild(&mut self, confirmed_at: Option<BlockNum>) -> bool {
         self.head = self.base.clone();
-        self.facts.iter().for_each(|f| self.head.apply(&f.log));
+        self.facts.iter().for_each(|f| self.head.apply(f));
         let before = core::mem::replace(&mut self.confirmed, self.base.clone());
         self.confirm(None, confirmed_at);
         self.confirmed != before
@@ -404,6 +444,7 @@ static NOTHING: OnChain = OnChain {
     payouts: Vec::new(),
     concluded: false,
     reclaims: 0,
+    reclaimed: Vec::new(),
 };
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::chain_types::{BlockRef, IndexedLog};
 use crate::nitro::voucher::Voucher;
 use crate::nitro::{Signature, SignedState};
-use crate::types::{Address, Amount, ChannelId, Lsn, TurnNum};
+use crate::types::{Address, Amount, BlockNum, ChannelId, Lsn, TurnNum};
 
 /// A fact. See the module for what may never change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,6 +169,16 @@ pub enum Event {
         /// The promise.
         voucher: Voucher,
     },
+    /// The calldata of a transaction showed which guarantee of a finalized ledger channel it reclaimed: the log of the reclaim, in
+    /// the same block, does not say. The endpoint's word; what follows from it is tried first, and nothing rests on it alone.
+    ReclaimShown {
+        /// The ledger channel.
+        channel: ChannelId,
+        /// The block. A reorganization that takes it back takes this back.
+        block: BlockNum,
+        /// The virtual channel that was guaranteed.
+        target: ChannelId,
+    },
 }
 
 impl Event {
@@ -196,7 +206,8 @@ impl Event {
             | Event::VirtualApproved { .. }
             | Event::LedgerNamed { .. }
             | Event::VoucherSigned { .. }
-            | Event::VoucherReceived { .. } => false,
+            | Event::VoucherReceived { .. }
+            | Event::ReclaimShown { .. } => false,
         }
     }
 
@@ -225,6 +236,7 @@ impl Event {
             Event::LedgerNamed { .. } => "LedgerNamed",
             Event::VoucherSigned { .. } => "VoucherSigned",
             Event::VoucherReceived { .. } => "VoucherReceived",
+            Event::ReclaimShown { .. } => "ReclaimShown",
         }
     }
 
@@ -244,6 +256,7 @@ impl Event {
             | Event::UpdateWanted { channel, .. }
             | Event::UpdateDropped { channel, .. }
             | Event::LedgerNamed { channel, .. }
+            | Event::ReclaimShown { channel, .. }
             | Event::ChannelWitnessed { channel } => Some(*channel),
             Event::VoucherSigned { voucher } | Event::VoucherReceived { voucher } => {
                 Some(voucher.channel)
@@ -282,6 +295,7 @@ pub const EVENT_NAMES: &[&str] = &[
     "LedgerNamed",
     "VoucherSigned",
     "VoucherReceived",
+    "ReclaimShown",
 ];
 
 /// An event with its place: what the log yields on replay.

@@ -67,7 +67,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "calldata-unread",
         layer: "chain cursor",
-        what: "does not read the states that a checkpoint shows in its calldata",
+        what: "does not read what transactions show in their calldata",
     },
     Mutant {
         id: "ack-before-sync",

@@ -23,7 +23,7 @@ use fairway_core::nitro::{Claim, Crypto, Log, Outcome, SecretKey, SignedState, S
 use fairway_core::types::{Amount, BlockNum, ChainTime, ChannelId, Lsn, Timestamp, TurnNum};
 
 /// Of the state that the golden log folds to.
-const DIGEST: &str = "8c92ddc31a2db99845577224efb72b2a73ae83d7f6b764051909d4818ca65308";
+const DIGEST: &str = "a66ae5d79fa771c080c09a00fc4caf4384ae8869a54cb33142159761b5817ac3";
 /// Small enough for several segments.
 const ROLL: u64 = 2_048;
 
@@ -263,6 +263,7 @@ fn history() -> Vec<Vec<Event>> {
         vec![Event::StatePublished { state: signed(state(4, 11, true), &[0, 1]) }],
         virtual_life(),
         virtual_dispute(),
+        reclaimed(),
     ]
 }
 
@@ -319,6 +320,15 @@ fn virtual_dispute() -> Vec<Event> {
     vec![
         Event::TxWanted { channel, tx: redeem },
         Event::TxWanted { channel: ledger_channel(), tx: reclaim },
+    ]
+}
+
+/// Somebody reclaims the guarantee, and the transaction shows it.
+fn reclaimed() -> Vec<Event> {
+    let (channel, target) = (ledger_channel(), virtual_channel());
+    vec![
+        added(11, 2, vec![Log::Reclaimed { channel, asset_index: 0 }]),
+        Event::ReclaimShown { channel, block: BlockNum(11), target },
     ]
 }
 
@@ -411,7 +421,7 @@ fn golden_events_are_the_history_and_name_every_variant() {
 /// The number of a variant is the first byte of its encoding, and its place in the list of names.
 #[test]
 fn variant_numbers_are_frozen() {
-    const FROZEN: [&str; 22] = [
+    const FROZEN: [&str; 23] = [
         "Pinned",
         "ObjectiveApproved",
         "ObjectiveRejected",
@@ -434,6 +444,7 @@ fn variant_numbers_are_frozen() {
         "LedgerNamed",
         "VoucherSigned",
         "VoucherReceived",
+        "ReclaimShown",
     ];
     assert_eq!(EVENT_NAMES[..FROZEN.len()], FROZEN, "the list may only grow at its end");
     for event in history().concat() {

@@ -85,6 +85,41 @@ fn old_facts_leave_the_window_and_stay_true() {
     assert_eq!(view.at_head(channel()).held, Amount::wei(9));
 }
 
+fn reclaims(count: u32) -> Vec<IndexedLog> {
+    let log = Log::Reclaimed { channel: channel(), asset_index: 0 };
+    (0..count).map(|index| IndexedLog { index, log: log.clone() }).collect()
+}
+
+/// Goal: what calldata shows of a reclaim counts and goes with its block, and no more is taken in than there are reclaims.
+#[test]
+fn a_reclaim_that_is_shown_goes_with_its_block() {
+    let [first, second, third] = [1, 2, 3].map(|n| ChannelId(B256::repeat_byte(n)));
+    let mut view = view(5);
+    view.add(block(5, 0), reclaims(2));
+    view.add(block(6, 0), reclaims(1));
+    for target in [first, second, third] {
+        view.show_reclaim(channel(), BlockNum(5), target);
+    }
+    view.show_reclaim(first, BlockNum(5), second);
+    assert_eq!(view.at_head(channel()).reclaimed, [first, second]);
+    assert_eq!(view.confirmed(channel()).reclaimed, []);
+    assert_eq!(view.reclaim_unread_at(channel()), Some(BlockNum(6)));
+    view.show_reclaim(channel(), BlockNum(6), third);
+    (7..9).for_each(|n| drop(view.add(block(n, 0), Vec::new())));
+    assert_eq!(view.at_head(channel()).reclaimed, [first, second, third]);
+    assert_eq!(view.confirmed(channel()).reclaimed, [first, second]);
+    assert_eq!(view.reclaim_unread_at(channel()), None);
+    view.revert(block(5, 0));
+    assert_eq!(view.at_head(channel()).reclaimed, [first, second]);
+    view.revert(block(4, 0));
+    assert_eq!(view.at_head(channel()), &OnChain::default());
+    view.add(block(5, 1), reclaims(1));
+    assert_eq!(view.reclaim_unread_at(channel()), Some(BlockNum(5)), "on the other branch");
+    view.show_reclaim(channel(), BlockNum(5), third);
+    (6..200).for_each(|n| drop(view.add(block(n, 1), Vec::new())));
+    assert_eq!(view.confirmed(channel()).reclaimed, [third], "behind the window too");
+}
+
 fn left_after(balances: [u64; 2], payouts: &[(u64, u64)]) -> Vec<[Amount; 2]> {
     let to = |n| crate::types::Address::with_last_byte(n);
     let [a, b] = balances.map(Amount::wei);

@@ -1,6 +1,7 @@
 //! What the chain endpoint says. It is believed only where it connects: every block's parent is the block before it, and a bloom
 //! that promises logs of ours is held against the logs that were shown.
 
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -10,8 +11,9 @@ use crate::chain_view::{OnChain, OnChainStatus};
 use crate::channel::{Channel, Phase};
 use crate::effect::Effect;
 use crate::event::Event;
-use crate::nitro::SignedState;
-use crate::types::BlockNum;
+use crate::nitro::adjudicator::Reclaimed;
+use crate::nitro::{Log, SignedState};
+use crate::types::{BlockNum, ChannelId};
 
 impl Node {
     /// Decides on the endpoint's answer. A wrong or stale answer changes nothing; the node asks again.
@@ -155,15 +157,61 @@ impl Node {
         events
     }
 
-    /// Where to read on: at the next block, or where a state went on record that we do not hold, until its calldata is shown.
+    /// The calldata says which guarantees were reclaimed. Of blocks alone that are ours once `news` are applied, and of so many reclaims
+    /// alone as the logs count. Nothing else is checked: a wrong name is tried in vain.
+    pub(super) fn on_reclaims_shown(&self, blocks: &[Block], news: &[Event]) -> Vec<Event> {
+        let mut events = Vec::new();
+        if self.config.mutant("calldata-unread") {
+            return events;
+        }
+        for block in blocks {
+            let mut told: BTreeMap<ChannelId, usize> = BTreeMap::new();
+            for Reclaimed { ledger, target } in block.calldata.iter().flat_map(|c| &c.reclaims) {
+                let (channel, header) = (*ledger, block.header);
+                let told = told.entry(channel).or_default();
+                let event = Event::ReclaimShown { channel, block: header.number, target: *target };
+                let known = self.state.chain().at_head(channel).reclaimed.contains(target);
+                let more = || *told < self.reclaims_unread(channel, header, news);
+                if self.state.channel(channel).is_some()
+                    && !known
+                    && !events.contains(&event)
+                    && more()
+                {
+                    *told += 1;
+                    events.push(event);
+                }
+            }
+        }
+        events
+    }
+
+    /// How many reclaims of `channel` without calldata the block holds once `news` are applied; none where it is not ours then.
+    fn reclaims_unread(&self, channel: ChannelId, block: BlockRef, news: &[Event]) -> usize {
+        let reclaim = |l: &&IndexedLog| l.log == Log::Reclaimed { channel, asset_index: 0 };
+        let mut stays = self.state.chain().block(block.number) == Some(block);
+        for event in news {
+            match event {
+                Event::BlockAdded { block: added, logs } if *added == block => {
+                    return logs.iter().filter(reclaim).count();
+                }
+                Event::BlocksReverted { to } => stays &= block.number <= to.number,
+                _ => {}
+            }
+        }
+        if stays { self.state.chain().reclaims_unread(channel, block.number) } else { 0 }
+    }
+
+    /// Where to read on: at the next block, or where something happened that only calldata explains, until that is shown.
     pub(super) fn poll_from(&self) -> BlockNum {
         let unread = self.active.iter().filter_map(|id| {
-            let chain = self.state.chain();
-            let unread = is_unread(chain.at_head(*id), self.state.channel(*id)?);
-            unread.then(|| chain.recorded_at(*id)).flatten()
+            let (chain, channel) = (self.state.chain(), self.state.channel(*id)?);
+            let head = chain.at_head(*id);
+            let recorded = is_unread(head, channel).then(|| chain.recorded_at(*id)).flatten();
+            let reclaimed = (!head.held.is_zero()).then(|| chain.reclaim_unread_at(*id)).flatten();
+            recorded.into_iter().chain(reclaimed).min()
         });
         let next = self.next_block();
-        unread.min().map_or(next, |record| record.min(next))
+        unread.min().map_or(next, |oldest| oldest.min(next))
     }
 }
 

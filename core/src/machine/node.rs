@@ -310,6 +310,8 @@ impl Node {
             }
             Verified::Blocks { from, head, blocks, published } => {
                 let mut decision = self.on_blocks(*from, *head, blocks);
+                let shown = self.on_reclaims_shown(blocks, &decision.events);
+                decision.events.extend(shown);
                 decision.events.splice(0..0, self.on_published(published));
                 decision.step_back = Some(decision.step_back.unwrap_or(1));
                 Ok(decision)

@@ -58,6 +58,7 @@ pub(super) fn notice_of(state: &NodeState, event: &Event) -> Option<Notice> {
         | Event::VirtualApproved { .. }
         | Event::LedgerNamed { .. }
         | Event::VoucherSigned { .. }
-        | Event::ChannelWitnessed { .. } => None,
+        | Event::ChannelWitnessed { .. }
+        | Event::ReclaimShown { .. } => None,
     }
 }

@@ -253,7 +253,7 @@ fn is_next_reclaim(channel: &Channel, outcome: &Outcome, target: ChannelId) -> b
 fn reclaim(of: &Sources<'_>, target: ChannelId, attempt: u32) -> Option<Call> {
     let mut outcomes = dispute::outcomes_now(of.head, of.channel, &of.virtuals);
     outcomes.retain(|o| is_next_reclaim(of.channel, o, target));
-    let reading = usize::try_from(attempt).ok()?.checked_rem(outcomes.len())?;
+    let reading = reading(of.head, attempt, outcomes.len())?;
     let source_outcome = outcomes.swap_remove(reading);
     let exit = source_outcome.first()?;
     let index = exit.allocations.iter().position(|a| a.destination.0 == target.0)?;
@@ -269,6 +269,18 @@ fn reclaim(of: &Sources<'_>, target: ChannelId, attempt: u32) -> Option<Call> {
         target_outcome,
         target_asset_index: 0,
     }))
+}
+
+/// Which of `count` readings an attempt takes: each in turn, and every other time the one that calldata shows, since attempts made before
+/// it was shown count too.
+fn reading(head: &OnChain, attempt: u32, count: usize) -> Option<usize> {
+    let attempt = usize::try_from(attempt).ok()?;
+    if head.reclaimed.is_empty() {
+        return attempt.checked_rem(count);
+    }
+    let others = count.checked_sub(1)?;
+    let other = (attempt / 2).checked_rem(others).map_or(0, |turn| turn + 1);
+    Some(if attempt % 2 == 0 { 0 } else { other })
 }
 
 /// The hash that the contract keeps with a finalized outcome; zero after `conclude`.

@@ -271,6 +271,9 @@ impl NodeState {
             Event::VoucherSigned { voucher } | Event::VoucherReceived { voucher } => {
                 self.take_voucher(at, voucher);
             }
+            Event::ReclaimShown { channel, block, target } => {
+                self.chain.show_reclaim(channel, block, target);
+            }
         }
         about.into_iter().collect()
     }

@@ -18,7 +18,7 @@ use crate::effect::{Accepted, Effect, Refusal};
 use crate::event::{Event, ObjectiveId, ObjectiveKind};
 use crate::input::{Command, Input, Message, RequestId, Verified, verify};
 use crate::nitro::adjudicator::Adjudicator;
-use crate::nitro::{Call, Claim, Crypto, Log, SecretKey};
+use crate::nitro::{Call, Crypto, Log, SecretKey};
 use crate::objective::{Crank, Objective, dispute};
 use crate::types::{Address, Amount, BlockNum, ChainTime, ChannelId, Timestamp, TurnNum};
 use crate::wire::Wire;
@@ -240,7 +240,7 @@ impl<const N: usize> World<N> {
             }
             Effect::FetchBlocks { from } => {
                 let known = self.blocks.iter().skip(from.0 as usize).take(64).cloned();
-                let stripped = |b: Block| Block { candidates: Default::default(), ..b };
+                let stripped = |b: Block| Block { calldata: None, ..b };
                 let blocks = known.map(|b| if self.calldata { b } else { stripped(b) }).collect();
                 let head = self.blocks.last().unwrap().header;
                 self.mail.push_back((who, Input::Blocks { from, head, blocks }));
@@ -274,14 +274,14 @@ impl<const N: usize> World<N> {
         for _ in 0..n {
             self.pass(12);
             let header = block_ref(self.blocks.len() as u64, 0);
-            let (mut logs, mut candidates): (Vec<Log>, Vec<Claim>) = Default::default();
+            let (mut logs, mut calls): (Vec<Log>, Vec<Call>) = Default::default();
             for (who, call) in core::mem::take(&mut self.pool) {
                 let refuses = |to| self.refusing.contains(&to);
                 match self.chain.call(header.time, &call, &refuses, &mut Crypto::Real) {
                     Ok(executed) => {
                         logs.extend(executed.logs);
                         self.payouts.extend(executed.payouts.iter().map(|p| (p.to, p.amount)));
-                        candidates.extend(call.unlogged_candidate().cloned());
+                        calls.push(call);
                     }
                     Err(revert) => {
                         let reason = alloc::format!("{revert}");
@@ -289,7 +289,7 @@ impl<const N: usize> World<N> {
                     }
                 }
             }
-            self.blocks.push(Block::new(header, logs).with_candidates(candidates));
+            self.blocks.push(Block::new(header, logs).with_calldata(&calls));
             let number = header.number;
             for who in 0..N {
                 self.mail.push_front((who, Input::NewHead { number }));

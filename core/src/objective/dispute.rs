@@ -130,18 +130,15 @@ fn reclaim(cx: &Context<'_>) -> Option<Crank> {
 /// What the contract may hold of the finalized outcome now, the likeliest first; empty when no outcome is known.
 ///
 /// The log of a reclaim does not say which guarantee it was, and that of a payout does not say to whom: every reading that explains
-/// what is seen counts.
+/// what is seen counts. The one that calldata shows is the likeliest; it is the endpoint's word, so that the others stay.
 pub fn outcomes_now(view: &OnChain, channel: &Channel, virtuals: &Virtuals<'_>) -> Vec<Outcome> {
     let Some(finalized) = finalized_outcome(view, channel) else { return Vec::new() };
-    let targets = virtuals.targets(&finalized);
-    let mut reclaims = Reclaims { targets, readings: Vec::new(), steps: 0 };
-    reclaims.read(&finalized, view.reclaims, 0);
-    // Each leaves other guarantees, so no two are equal.
-    if view.payouts.is_empty() && !reclaims.readings.is_empty() {
-        return reclaims.readings;
+    let readings = Reclaims::of(virtuals.targets(&finalized), &finalized, view);
+    if view.payouts.is_empty() && !readings.is_empty() {
+        return readings;
     }
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for reclaimed in reclaims.readings {
+    for reclaimed in readings {
         for outcome in view.outcomes_left(&reclaimed) {
             if !outcomes.contains(&outcome) {
                 outcomes.push(outcome);
@@ -151,11 +148,12 @@ pub fn outcomes_now(view: &OnChain, channel: &Channel, virtuals: &Virtuals<'_>) 
     if outcomes.is_empty() { vec![finalized] } else { outcomes }
 }
 
-/// What reclaims of decided guarantees may have left: ours are made in order, so that reading comes first.
+/// What reclaims of decided guarantees may have left: first what their calldata shows, then what follows if they were made in order, as
+/// ours are.
 ///
 /// # Danger
-/// A peer that reclaims many guarantees out of order can leave an outcome that is not among the readings tried; then nothing is
-/// paid out to either side.
+/// Where no calldata was shown, a peer that reclaims many guarantees out of order can leave an outcome that is not among the readings
+/// tried; then nothing is paid out to either side.
 struct Reclaims {
     targets: Targets,
     readings: Vec<Outcome>,
@@ -163,27 +161,68 @@ struct Reclaims {
 }
 
 impl Reclaims {
+    /// Every reading that is tried, each once.
+    fn of(targets: Targets, finalized: &Outcome, view: &OnChain) -> Vec<Outcome> {
+        let mut reclaims = Reclaims { targets, readings: Vec::new(), steps: 0 };
+        let (shown, others) = reclaims.shown(finalized, view);
+        reclaims.read(&shown, others, 0);
+        if view.reclaimed.is_empty() {
+            // Each leaves other guarantees, so no two are equal.
+            return reclaims.readings;
+        }
+        let mut readings = core::mem::take(&mut reclaims.readings);
+        reclaims.steps = 0;
+        reclaims.read(finalized, view.reclaims, 0);
+        for reading in reclaims.readings {
+            if !readings.contains(&reading) {
+                readings.push(reading);
+            }
+        }
+        readings
+    }
+
+    /// What the reclaims left whose guarantees calldata showed, and how many there were beside them.
+    fn shown(&mut self, finalized: &Outcome, view: &OnChain) -> (Outcome, u32) {
+        let (mut outcome, mut others) = (finalized.clone(), view.reclaims);
+        for target in &view.reclaimed {
+            let slot = guaranteed_in(&outcome).position(|id| id == *target);
+            // What is not guaranteed, or not decided, was never reclaimed: the endpoint is mistaken.
+            if let Some(next) = slot.and_then(|slot| self.reclaim(&outcome, slot, target))
+                && let Some(fewer) = others.checked_sub(1)
+            {
+                (outcome, others) = (next, fewer);
+            }
+        }
+        (outcome, others)
+    }
+
+    /// What the reclaim of one guarantee leaves.
+    fn reclaim(&mut self, outcome: &Outcome, slot: usize, target: &ChannelId) -> Option<Outcome> {
+        if self.steps >= STEPS_MAX {
+            return None;
+        }
+        self.steps += 1;
+        let exit = outcome.first()?;
+        let (decided, _) = self.targets.get(target)?;
+        let parts = &decided.first()?.allocations;
+        let allocations = compute_reclaim(&exit.allocations, parts, slot as u64).ok()?;
+        let mut next = outcome.clone();
+        next.first_mut()?.allocations = allocations;
+        Some(next)
+    }
+
     /// Collects every outcome that `count` reclaims may have left, guarantees before position `from` untouched.
     fn read(&mut self, outcome: &Outcome, count: u32, from: usize) {
         let Some(count) = count.checked_sub(1) else { return self.readings.push(outcome.clone()) };
-        let Some(exit) = outcome.first() else { return };
         let guaranteed: Vec<ChannelId> = guaranteed_in(outcome).collect();
         for (slot, target) in guaranteed.iter().enumerate().skip(from) {
             let enough = guaranteed.len() - slot > usize::try_from(count).unwrap_or(usize::MAX);
             if !enough || self.readings.len() >= READINGS_MAX || self.steps >= STEPS_MAX {
                 return;
             }
-            self.steps += 1;
-            let decided = self.targets.get(target).and_then(|(o, _)| o.first());
-            let left = decided.and_then(|decided| {
-                compute_reclaim(&exit.allocations, &decided.allocations, slot as u64).ok()
-            });
-            let Some(allocations) = left else { continue };
-            let mut next = outcome.clone();
-            if let Some(exit) = next.first_mut() {
-                exit.allocations = allocations;
+            if let Some(next) = self.reclaim(outcome, slot, target) {
+                self.read(&next, count, slot);
             }
-            self.read(&next, count, slot);
         }
     }
 }

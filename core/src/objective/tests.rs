@@ -342,6 +342,7 @@ fn paid() -> OnChain {
         status: OnChainStatus::Concluded(ChainTime(900)),
         payouts: vec![(wei(20), wei(0))],
         reclaims: 0,
+        reclaimed: vec![],
     }
 }
 

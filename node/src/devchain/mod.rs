@@ -226,11 +226,13 @@ impl Chain {
         let parent = self.head();
         let number = BlockNum(parent.number.0 + 1);
         let time = ChainTime((self.clock.now().0 / 1_000).max(parent.time.0 + 1));
-        let (mut logs, mut candidates) = (Vec::new(), Vec::new());
+        let (mut logs, mut calls) = (Vec::new(), Vec::new());
         for tx in self.mempool.take_body() {
             let result = self.ledger.execute(time, tx.from, &tx.call, &mut Crypto::Real);
             let result = result.map(|emitted| logs.extend(emitted)).map_err(|f| f.to_string());
-            candidates.extend(tx.call.unlogged_candidate().filter(|_| result.is_ok()).cloned());
+            if result.is_ok() {
+                calls.push(tx.call.clone());
+            }
             if let (Err(reason), Some(node)) = (&result, self.nodes.get(&tx.from)) {
                 // Lost when the node is busy; it sees the chain's state anyway.
                 let reverted = Input::TxReverted { call: tx.call.clone(), reason: reason.clone() };
@@ -244,7 +246,7 @@ impl Chain {
         let header = BlockRef { number, hash: B256::ZERO, parent: parent.hash, time };
         let hash = hash(&header, &logs);
         let header = BlockRef { hash, ..header };
-        self.blocks.push(Block::new(header, logs).with_candidates(candidates));
+        self.blocks.push(Block::new(header, logs).with_calldata(&calls));
         self.tell_accounts();
         self.nodes.retain(|_, node| node.inbox.offer(Input::NewHead { number }).is_ok());
     }

@@ -112,6 +112,12 @@ impl Catalogue {
                 more.insert("ledger_channel_id", Json::hex(ledger.0));
                 vec![("ledger-named", more)]
             }
+            Event::ReclaimShown { channel, block, target } => {
+                let mut more = about(*channel);
+                more.insert("block_num", Json::Number(block.0));
+                more.insert("target_channel_id", Json::hex(target.0));
+                vec![("reclaim-shown", more)]
+            }
             Event::RecoveryEntered { reason } => {
                 vec![("recovery-entered", fields([("reason", Json::text(format!("{reason:?}")))]))]
             }

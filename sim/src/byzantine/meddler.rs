@@ -70,10 +70,14 @@ fn meddle(channel: ChannelId, cabal: &Cabal, choice: &mut Choice<'_>) -> Vec<Cal
     let record = &cabal.record;
     let mut calls = Vec::new();
     let draw = choice("meddler/order", 4);
-    for (slot, target) in record.guarantees(channel) {
-        if draw < 2 {
-            calls.extend(record.reclaim(channel, slot, target));
+    match draw {
+        0 => {
+            let guarantees = record.guarantees(channel).into_iter();
+            calls.extend(guarantees.filter_map(|(slot, to)| record.reclaim(channel, slot, to)));
         }
+        // Whoever wants to go on has to find out which.
+        1 => calls.extend(record.reclaims_from_the_end(channel)),
+        _ => {}
     }
     let entries = record.outcomes.get(&channel).and_then(|r| r.outcome.first());
     let count = entries.map_or(0, |exit| exit.allocations.len() as u64);

@@ -41,12 +41,20 @@ impl Record {
             return;
         }
         self.now = self.now.max(block.header.time);
+        let mut shown = block.calldata.as_ref().map_or_else(Vec::new, |c| c.reclaims.clone());
         for log in &block.logs {
-            self.log(&log.log, &agreed);
+            let named = shown.iter().position(|r| is_reclaim_of(&log.log, r.ledger));
+            self.log(&log.log, named.map(|at| shown.remove(at).target), &agreed);
         }
     }
 
-    fn log(&mut self, log: &Log, agreed: &impl Fn(ChannelId) -> Option<Outcome>) {
+    /// `named` is what the calldata says of a reclaim.
+    fn log(
+        &mut self,
+        log: &Log,
+        named: Option<ChannelId>,
+        agreed: &impl Fn(ChannelId) -> Option<Outcome>,
+    ) {
         match log {
             Log::Deposited { channel, held, .. } => {
                 self.held.insert(*channel, *held);
@@ -69,7 +77,7 @@ impl Record {
                 }
             }
             Log::AllocationUpdated { channel, after, .. } => self.paid_out(*channel, *after),
-            Log::Reclaimed { channel, .. } => self.reclaimed(*channel),
+            Log::Reclaimed { channel, .. } => self.reclaimed(*channel, named),
         }
     }
 
@@ -84,10 +92,10 @@ impl Record {
         }
     }
 
-    /// The log does not say which guarantee: the first one that can be meant.
-    fn reclaimed(&mut self, channel: ChannelId) {
+    /// The log does not say which guarantee: the one that the calldata names, or the first one that can be meant.
+    fn reclaimed(&mut self, channel: ChannelId, named: Option<ChannelId>) {
         let Some((slot, target)) = self.guarantees(channel).into_iter().find(|(_, target)| {
-            self.outcomes.get(target).is_some_and(|r| r.finalizes_at <= self.now)
+            named.map_or_else(|| self.is_final(*target), |named| named == *target)
         }) else {
             return;
         };
@@ -147,11 +155,28 @@ impl Record {
         }))
     }
 
+    /// The reclaims of the last half of a channel's guarantees, the last one first; each shows what the one before leaves.
+    pub fn reclaims_from_the_end(&self, source: ChannelId) -> Vec<Call> {
+        let mut ahead = self.clone();
+        let guarantees = self.guarantees(source);
+        let half = guarantees.len().div_ceil(2);
+        let mut calls = Vec::new();
+        for (slot, target) in guarantees.into_iter().rev().take(half) {
+            calls.extend(ahead.reclaim(source, slot, target));
+            ahead.reclaimed(source, Some(target));
+        }
+        calls
+    }
+
     /// A deposit on top of what lies there.
     pub fn deposit(&self, channel: ChannelId, amount: Amount) -> Call {
         let expected_held = self.held.get(&channel).copied().unwrap_or_default();
         Call::Deposit { asset: Default::default(), channel, expected_held, amount }
     }
+}
+
+fn is_reclaim_of(log: &Log, ledger: ChannelId) -> bool {
+    matches!(log, Log::Reclaimed { channel, .. } if *channel == ledger)
 }
 
 fn allocations(record: Option<&OnRecord>) -> &[Allocation] {
@@ -161,7 +186,10 @@ fn allocations(record: Option<&OnRecord>) -> &[Allocation] {
 #[cfg(test)]
 mod tests {
     use super::super::testkit::*;
+    use super::super::virtual_testkit::{block_at, irene, virtual_fixed};
     use super::*;
+    use fairway_core::ledger::{Guarantee, Layout};
+    use fairway_core::types::Address;
 
     #[test]
     fn a_challenge_is_on_record_until_it_is_cleared_and_final_at_its_time() {
@@ -176,5 +204,40 @@ mod tests {
         cleared.header.hash = B256::repeat_byte(1);
         record.learn(&cleared, |_| None);
         assert_eq!(record.transfer_all(channel()), None);
+    }
+
+    /// Goal: half of the guarantees go, the last one first, each call showing what the one before left; with the calldata the record
+    /// knows which went, without it the first ones are taken for gone.
+    #[test]
+    fn reclaims_from_the_end_leave_the_first_guarantees() {
+        let [first, second, third] = [1, 2, 3].map(|n| ChannelId(B256::repeat_byte(n)));
+        let parties = [alice().address(), irene().address()];
+        let (asset, amount, [left, right]) = (Address::ZERO, Amount::ether(1), parties);
+        let balances = [Amount::ether(9), Amount::ether(2)];
+        let mut layout = Layout { asset, guarantees: Default::default(), parties, balances };
+        let people = virtual_fixed().participants;
+        let paid = fairway_core::virtual_channel::outcome(&people, asset, amount, Amount::ZERO);
+        let final_ = |outcome| {
+            let (state_hash, finalizes_at) = (B256::ZERO, ChainTime(0));
+            OnRecord { outcome, state_hash, finalizes_at }
+        };
+        let mut record = Record::default();
+        for target in [first, second, third] {
+            layout.add(Guarantee { target, amount, left, right }).expect("there are 9 ETH");
+            record.outcomes.insert(target, final_(paid.clone().expect("nothing is paid")));
+        }
+        record.outcomes.insert(channel(), final_(layout.outcome()));
+        let calls = record.reclaims_from_the_end(channel());
+        let targets: Vec<_> =
+            calls.iter().filter_map(|c| Some(c.unlogged_reclaim()?.target)).collect();
+        assert_eq!(targets, [third, second]);
+        let log = || Log::Reclaimed { channel: channel(), asset_index: 0 };
+        let block = block_at(5, [log(), log()]);
+        let left = |record: &Record| record.guarantees(channel());
+        let mut blind = record.clone();
+        blind.learn(&block, |_| None);
+        assert_eq!(left(&blind), [(0, third)]);
+        record.learn(&block.with_calldata(&calls), |_| None);
+        assert_eq!(left(&record), [(0, first)]);
     }
 }

@@ -252,6 +252,10 @@ fn print(at: Timestamp, event: &Event) -> u64 {
             mix.amount(update.amount);
         }
         Event::UpdateDropped { id, .. } => mix.number(id.0),
+        Event::ReclaimShown { block, target, .. } => {
+            mix.number(block.0);
+            mix.channel(*target);
+        }
         Event::Pinned(pins) => mix.number(pins.chain_id),
         Event::RecoveryEntered { .. } | Event::ChannelWitnessed { .. } | Event::RecoveryEnded => {}
     }

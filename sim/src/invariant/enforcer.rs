@@ -136,7 +136,7 @@ impl Enforceable {
         if moved || replaced > 0 || self.contract.is_none() {
             self.contract = Some(chain.adjudicator().clone());
         }
-        let candidates = new.iter().flat_map(|b| b.candidates.iter());
+        let candidates = new.iter().flat_map(|b| &b.calldata).flat_map(|c| &c.candidates);
         let challenged = new.iter().flat_map(|b| &b.logs).filter_map(|l| match &l.log {
             Log::ChallengeRegistered { candidate, .. } => Some(candidate),
             _ => None,

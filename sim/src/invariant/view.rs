@@ -254,7 +254,8 @@ impl NodeView {
             | Event::MessageAcked { .. }
             | Event::RecoveryEntered { .. }
             | Event::ChannelWitnessed { .. }
-            | Event::RecoveryEnded => {}
+            | Event::RecoveryEnded
+            | Event::ReclaimShown { .. } => {}
         }
     }
 

@@ -332,6 +332,7 @@ fn event_kind(event: &Event) -> LineKind {
         Event::StateSigned { .. } | Event::VoucherSigned { .. } => LineKind::Sign,
         Event::StateReceived { .. }
         | Event::StatePublished { .. }
+        | Event::ReclaimShown { .. }
         | Event::VoucherReceived { .. } => LineKind::Receive,
         Event::Pinned(_)
         | Event::PaymentAppPinned { .. }
@@ -382,6 +383,7 @@ fn event_turn(event: &Event) -> Option<TurnNum> {
         | Event::UpdateDropped { .. }
         | Event::RecoveryEntered { .. }
         | Event::ChannelWitnessed { .. }
+        | Event::ReclaimShown { .. }
         | Event::RecoveryEnded => None,
     }
 }

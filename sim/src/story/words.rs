@@ -56,6 +56,9 @@ impl Names {
                     self.state(state.state())
                 )
             }
+            Event::ReclaimShown { .. } => {
+                format!("{who} reads out of a transaction which guarantee it reclaimed")
+            }
             Event::DepositWanted { held_before, amount, .. } => {
                 format!("{who} decides to deposit {amount} on top of {held_before}")
             }

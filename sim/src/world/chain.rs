@@ -199,8 +199,8 @@ impl ChainSim {
         }
         let mined = body.iter().map(|id| &self.txs[id.index()]);
         let succeeded = mined.filter(|tx| matches!(tx.fate, Fate::Included { result: Ok(()), .. }));
-        let candidates = succeeded.filter_map(|tx| tx.call.unlogged_candidate()).cloned();
-        self.blocks.push(Arc::new(Block::new(header, logs).with_candidates(candidates)));
+        let block = Block::new(header, logs).with_calldata(succeeded.map(|tx| &tx.call));
+        self.blocks.push(Arc::new(block));
         self.recent.push_back(Recent { body, after });
         if self.recent.len() > SNAPSHOTS_MAX + 1 {
             self.recent.pop_front();

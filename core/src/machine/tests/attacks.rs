@@ -253,7 +253,8 @@ fn calldata_without_every_signature_is_nobodys_word() {
         },
     ];
     let at = world.blocks.len() as u64;
-    let block = crate::chain_types::Block::new(block_ref(at, 0), []).with_candidates(claims);
+    let checkpoints = claims.map(|candidate| Call::Checkpoint { proof: vec![], candidate });
+    let block = crate::chain_types::Block::new(block_ref(at, 0), []).with_calldata(&checkpoints);
     let head = block.header;
     let from = head.number;
     let handled = world.input(ALICE, Input::Blocks { from, head, blocks: vec![block] });

@@ -3,6 +3,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use alloy_primitives::B256;
+
+use crate::chain_types::Calldata;
+use crate::chain_view::OnChainStatus;
 use crate::channel::testkit::*;
 use crate::channel::{Phase, guaranteed_in};
 use crate::config::{Config, Defend};
@@ -11,8 +15,9 @@ use crate::event::{Event, ObjectiveKind, Terms, VirtualTerms, WantedTx};
 use crate::input::{Command, Input, Message, RequestId, Verified};
 use crate::machine::node::Start;
 use crate::machine::testkit::*;
+use crate::nitro::adjudicator::{ReclaimArgs, Reclaimed, compute_reclaim};
 use crate::nitro::sign::challenge_hash;
-use crate::nitro::{Call, Claim};
+use crate::nitro::{Allocation, Call, Claim, SignedState};
 use crate::types::{Address, Amount, ChannelId, TurnNum};
 use crate::virtual_channel::VirtualChannel;
 use crate::wire::Wire;
@@ -366,20 +371,20 @@ fn a_stranger_is_not_heard() {
     assert_eq!(world.nodes[ALICE].state().digest(), before);
 }
 
-/// Goal: however many guarantees an old state holds, a peer that has it finalized makes us reclaim them, not stop.
-/// Method: 70 virtual channels come and go; while Alice's answer is not mined, Bob challenges with the state that guaranteed them all
-/// and has the chain learn what became of each, in one block.
-#[test]
-fn an_old_state_with_very_many_guarantees_is_reclaimed() {
+/// Alice's and Bob's ledger channel, finalized with an old state that guarantees `count` virtual channels: they came and went, and while
+/// nothing of theirs was mined somebody challenged with that state and had the chain learn what became of each. Returns their ids, in
+/// the order in which they are guaranteed.
+fn old_guarantees_finalized(count: u64) -> (World<2>, Vec<ChannelId>) {
     let mut world: World<2> = ledgers();
     let one = |nonce| VirtualTerms { amount: wei(1), ..virtual_terms::<2>(nonce) };
-    let ids = (1..=70).map(|nonce| one(nonce).fixed_part(PAYMENT_APP).channel_id());
-    let ids: Vec<ChannelId> = ids.collect();
-    for nonce in 1..=70 {
+    let ids = (1..=count).map(|nonce| one(nonce).fixed_part(PAYMENT_APP).channel_id());
+    let mut ids: Vec<ChannelId> = ids.collect();
+    ids.sort_unstable();
+    for nonce in 1..=count {
         world.command(ALICE, Command::OpenVirtual { terms: one(nonce), ledger: None }).unwrap();
     }
     let old = world.nodes[BOB].state().channel(ledger(0)).unwrap().supported.clone().unwrap();
-    assert_eq!(guaranteed_in(&old.state().outcome).count(), 70);
+    assert_eq!(guaranteed_in(&old.state().outcome).count(), ids.len());
     for channel in &ids {
         world.command(ALICE, Command::Close { channel: *channel }).unwrap();
     }
@@ -392,11 +397,25 @@ fn an_old_state_with_very_many_guarantees_is_reclaimed() {
     );
     world.mine(60);
     for channel in &ids {
-        let v = world.nodes[BOB].state().virtual_channel(*channel).unwrap();
-        let candidate = Claim::from(v.unanimous(TurnNum::VIRTUAL_FINAL).unwrap());
+        let candidate = Claim::from(closing(&world, *channel));
         world.submit(BOB, Call::Conclude { candidate });
     }
     world.mine(1);
+    (world, ids)
+}
+
+/// The state in which a virtual channel ended.
+fn closing(world: &World<2>, channel: ChannelId) -> &SignedState {
+    let v = world.nodes[BOB].state().virtual_channel(channel).unwrap();
+    v.unanimous(TurnNum::VIRTUAL_FINAL).unwrap()
+}
+
+/// Goal: however many guarantees an old state holds, a peer that has it finalized makes us reclaim them, not stop.
+/// Method: 70 virtual channels come and go; while Alice's answer is not mined, Bob challenges with the state that guaranteed them all
+/// and has the chain learn what became of each, in one block.
+#[test]
+fn an_old_state_with_very_many_guarantees_is_reclaimed() {
+    let (mut world, _) = old_guarantees_finalized(70);
     let wanted = |world: &World<2>| {
         let ledger = world.nodes[ALICE].state().channel(ledger(0)).unwrap();
         ledger.txs.iter().filter(|t| matches!(t, WantedTx::Reclaim { .. })).count()
@@ -406,6 +425,86 @@ fn an_old_state_with_very_many_guarantees_is_reclaimed() {
     world.mine(80);
     assert_eq!(world.chain.held(Address::ZERO, ledger(0)), wei(0));
     assert_eq!(paid_out(&world), [100, 100].map(wei));
+}
+
+/// The reclaims of these guarantees of the finalized ledger channel, one after the other.
+fn reclaims(world: &World<2>, targets: &[ChannelId]) -> Vec<Call> {
+    let head = world.nodes[ALICE].state().chain().at_head(ledger(0));
+    let OnChainStatus::Challenged(challenged) = &head.status else { panic!("{:?}", head.status) };
+    let mut source = challenged.outcome.clone();
+    let mut reclaim = |target: &ChannelId| {
+        let of_target = |a: &Allocation| a.destination.0 == target.0;
+        let slot = source[0].allocations.iter().position(of_target).unwrap() as u64;
+        let args = ReclaimArgs {
+            source_channel: ledger(0),
+            source_state_hash: challenged.state_hash,
+            source_outcome: source.clone(),
+            source_asset_index: 0,
+            index_of_target_in_source: slot,
+            target_state_hash: B256::ZERO,
+            target_outcome: closing(world, *target).state().outcome.clone(),
+            target_asset_index: 0,
+        };
+        let (from, to) = (&args.source_outcome[0], &args.target_outcome[0]);
+        source[0].allocations = compute_reclaim(&from.allocations, &to.allocations, slot).unwrap();
+        Call::Reclaim(args)
+    };
+    targets.iter().map(&mut reclaim).collect()
+}
+
+/// Goal: whichever guarantees a peer reclaims, and in whatever order, the rest is reclaimed and everybody is paid.
+/// Method: of nine guarantees Bob reclaims the last four, backwards: of the 126 fours the one that a search comes to last. The endpoint
+/// shows the calldata at once, or some blocks later.
+#[test]
+fn guarantees_that_a_peer_reclaims_out_of_order_lock_nothing() {
+    for hidden in [0, 5] {
+        let (mut world, ids) = old_guarantees_finalized(9);
+        let last: Vec<ChannelId> = ids.iter().rev().take(4).copied().collect();
+        world.calldata = hidden == 0;
+        for call in reclaims(&world, &last) {
+            world.submit(BOB, call);
+        }
+        world.mine(1 + hidden);
+        world.calldata = true;
+        world.mined[ALICE] = true;
+        world.mine(80);
+        assert_eq!(world.chain.held(Address::ZERO, ledger(0)), wei(0), "hidden {hidden}");
+        assert_eq!(paid_out(&world), [100, 100].map(wei), "hidden {hidden}");
+    }
+}
+
+/// Goal: an endpoint that names other guarantees than those that were reclaimed, or channels that are none, costs attempts and no money.
+/// Method: of nine guarantees Bob reclaims the first four; the calldata is replaced by lies, more of them than there are reclaims.
+#[test]
+fn calldata_that_names_the_wrong_guarantees_costs_nothing() {
+    let nowhere = ChannelId(B256::repeat_byte(9));
+    let lies: [fn(&[ChannelId]) -> Vec<ChannelId>; 3] = [
+        |ids| ids[5..].to_vec(),
+        |_| (0..9).map(|n| ChannelId(B256::repeat_byte(n))).collect(),
+        |ids| vec![ids[8]; 9],
+    ];
+    for (named, lie) in [4, 4, 1].into_iter().zip(lies) {
+        let (mut world, ids) = old_guarantees_finalized(9);
+        world.calldata = false;
+        for call in reclaims(&world, &ids[..4]) {
+            world.submit(BOB, call);
+        }
+        world.mine(1);
+        let said = lie(&ids).into_iter().map(|target| Reclaimed { ledger: ledger(0), target });
+        let of_others = said.clone().map(|r| Reclaimed { ledger: nowhere, ..r });
+        let reclaims = of_others.chain(said).collect();
+        let calldata = Calldata { candidates: vec![], reclaims };
+        let lying = world.blocks.last_mut().unwrap();
+        lying.calldata = Some(calldata.into());
+        let at = lying.header.number;
+        (world.calldata, world.mined[ALICE]) = (true, true);
+        world.mine(120);
+        let shown =
+            |e: &&(_, Event)| matches!(e.1, Event::ReclaimShown { block, .. } if block == at);
+        assert_eq!(world.logs[ALICE].iter().filter(shown).count(), named);
+        assert_eq!(world.chain.held(Address::ZERO, ledger(0)), wei(0));
+        assert_eq!(paid_out(&world), [100, 100].map(wei));
+    }
 }
 
 /// Goal: nothing that a stranger pays in or out changes what a finalized virtual channel says, or takes a guarantee.
@@ -437,7 +536,7 @@ fn meddle(world: &mut World<3>) {
     let deposit = Call::Deposit { asset: Address::ZERO, channel, expected_held, amount };
     let state = world.nodes[HUB].state();
     let outcomes = |id| match &state.chain().at_head(id).status {
-        crate::chain_view::OnChainStatus::Challenged(c) => Some((c.outcome.clone(), c.state_hash)),
+        OnChainStatus::Challenged(c) => Some((c.outcome.clone(), c.state_hash)),
         _ => None,
     };
     let mut calls = vec![deposit];

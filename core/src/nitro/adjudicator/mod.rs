@@ -159,6 +159,15 @@ pub struct ReclaimArgs {
     pub target_asset_index: u64,
 }
 
+/// A guarantee that a call reclaims, by its two channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reclaimed {
+    /// The ledger channel that gives it.
+    pub ledger: ChannelId,
+    /// The virtual channel that it backs.
+    pub target: ChannelId,
+}
+
 impl Call {
     /// The channel that the call is about.
     pub fn channel(&self) -> ChannelId {
@@ -190,6 +199,15 @@ impl Call {
             | Call::Transfer { .. }
             | Call::Reclaim(_) => None,
         }
+    }
+
+    /// The guarantee that a call reclaims: its log names the ledger channel alone. Direct channels hold one asset, at index 0.
+    pub fn unlogged_reclaim(&self) -> Option<Reclaimed> {
+        let Call::Reclaim(args) = self else { return None };
+        let slot = usize::try_from(args.index_of_target_in_source).ok()?;
+        let exit = args.source_outcome.first().filter(|_| args.source_asset_index == 0)?;
+        let target = ChannelId(exit.allocations.get(slot)?.destination.0);
+        Some(Reclaimed { ledger: args.source_channel, target })
     }
 }
 

@@ -159,17 +159,16 @@ fn garble(block: &Block, fault: LogFault) -> Block {
         LogFault::None => {}
         LogFault::Withheld => {
             garbled.logs.clear();
-            garbled.candidates = Box::default();
+            garbled.calldata = None;
         }
         LogFault::WithheldOf(channel) => {
             garbled.logs.retain(|l| l.log.channel() != channel);
-            let others = block.candidates.iter().filter(|c| c.state.fixed.channel_id() != channel);
-            garbled.candidates = others.cloned().collect();
+            garbled.calldata = garbled.calldata.map(|said| Box::new(said.without(channel)));
         }
         LogFault::Duplicated => {
             garbled.logs = block.logs.iter().flat_map(|l| [l.clone(), l.clone()]).collect();
         }
-        LogFault::WithoutCalldata => garbled.candidates = Box::default(),
+        LogFault::WithoutCalldata => garbled.calldata = None,
     }
     garbled
 }
