@@ -13,6 +13,7 @@ use super::op::{Op, OpKind};
 use super::resolve::milestone;
 use super::swarm::NAMES;
 use super::topology::{Channel, Party, Virtual};
+use super::trigger::impossible;
 use super::unit::{Count, Nanos, Quantity};
 use super::{Expect, SCHEMA, Scenario, ScenarioFile};
 use crate::seed_id::is_kebab;
@@ -543,6 +544,17 @@ impl Check<'_> {
         }
     }
 
+    /// Whether the party exists and can have this event in its log.
+    fn event_of(&mut self, path: &str, event: &str, of: &str) {
+        let path = format!("{path}.of");
+        self.party(&path, of);
+        if self.file.topology.parties.iter().any(|party| party == of)
+            && let Some(what) = impossible(self.file, event, of)
+        {
+            self.add(path, what);
+        }
+    }
+
     fn when(&mut self, path: &str, fault: &Fault) {
         let when = &fault.when;
         match (&when.at, &when.event) {
@@ -561,7 +573,7 @@ impl Check<'_> {
                     self.add(format!("{path}.event"), unknown("an event", event, EVENT_NAMES));
                 }
                 match &when.of {
-                    Some(of) => self.party(&format!("{path}.of"), of),
+                    Some(of) => self.event_of(path, event, of),
                     None => self.add(path, "expected a key `of` that says whose event, found none"),
                 }
                 if when.nth.as_ref().is_some_and(|nth| nth.least() == Count(0)) {

@@ -163,6 +163,10 @@ fn bad_scenarios_are_refused_with_one_line_each() {
         ("event of nobody", "of = \"alice\", nth", "nth"),
         ("event of a stranger", "of = \"alice\", nth", "of = \"alicia\", nth"),
         ("zeroth occurrence", "uniform = [1, 20]", "uniform = [0, 20]"),
+        ("event of no payer", "event = \"StateSigned\"", "event = \"VoucherSigned\""),
+        ("event of no payee", "event = \"StateSigned\"", "event = \"VoucherReceived\""),
+        ("event of no virtual channel", "event = \"StateSigned\"", "event = \"VirtualApproved\""),
+        ("event without its cause", "event = \"StateSigned\"", "event = \"BlocksReverted\""),
         ("unknown side", "\"after-sync\"", "\"after-synch\""),
         ("link for a crash", "target = \"alice\"", "target = [\"alice\", \"bob\"]"),
         ("no link for a partition", "target      = [\"alice\", \"bob\"]", ""),
@@ -188,6 +192,24 @@ fn bad_scenarios_are_refused_with_one_line_each() {
         lines.push(format!("[{name}]\n{problems}"));
     }
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn events_that_cannot_come_to_a_party_are_refused() {
+    let of_bob = GOOD.replacen("of = \"alice\"", "of = \"bob\"", 1);
+    let hostile = of_bob.replacen("funds = \"10 ETH\"", "role = { byzantine = \"garbage\" }", 1);
+    let poor = of_bob.replacen("bob = \"3 ETH\"", "bob = \"0 wei\"", 1);
+    let poor = poor.replacen("\"StateSigned\"", "\"DepositWanted\"", 1);
+    for (text, expected) in [
+        (&hostile, "expected an honest party, whose log is looked at, found `bob`, which is byzantine"),
+        (&poor, "expected a party that deposits into a channel, which alone has a DepositWanted, found `bob`"),
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert_eq!(error, format!("x.toml:38: fault[0].when.of: {expected}"));
+    }
+    // What a hostile peer's message can bring about stays possible.
+    let of_alice = hostile.replacen("of = \"bob\"", "of = \"alice\"", 1);
+    assert!(parse(&of_alice.replacen("\"StateSigned\"", "\"VirtualApproved\"", 1)).is_ok());
 }
 
 #[test]

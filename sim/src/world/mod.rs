@@ -14,6 +14,7 @@ pub mod memo;
 pub mod network;
 pub mod party;
 mod setup;
+pub mod triggers;
 pub mod workload;
 
 use std::cmp::{Ordering, Reverse};

@@ -28,6 +28,7 @@ pub struct Workload {
     waiting: Vec<usize>,
     pending: BTreeMap<u64, Pending>,
     requests: u64,
+    begun: BTreeSet<usize>,
     unfinished: BTreeSet<usize>,
     payments_left: BTreeMap<usize, usize>,
     /// Last state seen of each party: whether it has nothing left to do, and its channels' phases.
@@ -65,6 +66,11 @@ impl Workload {
     /// The id of a channel by its name in the scenario.
     pub fn channel(&self, name: &str) -> Option<ChannelId> {
         self.channels.get(name).copied()
+    }
+
+    /// Whether the operation at this place of the plan has begun.
+    pub(super) fn has_begun(&self, op: usize) -> bool {
+        self.begun.contains(&op)
     }
 
     fn finish(&mut self, op: usize, id: Element) {
@@ -145,6 +151,7 @@ impl World {
         if self.healed && !self.workload.unfinished.contains(&op) {
             return;
         }
+        self.workload.begun.insert(op);
         let action = self.plan.ops[op].what.clone();
         let channel = |name: &str| self.workload.channel(name);
         let (from, command) = match &action {
