@@ -116,7 +116,7 @@ impl Lint<'_> {
         }
         for (i, goal) in self.scenario.goals().iter().enumerate() {
             if !self.happened.goals.contains(goal) {
-                self.warn(&format!("goals[{i}]"), &format!("goal `{goal}`"), "it in none");
+                self.warn(&format!("sometimes[{i}]"), &format!("goal `{goal}`"), "it in none");
             }
         }
     }
@@ -194,7 +194,7 @@ mod tests {
     const GOOD: &str = r#"# Alice pays Bob, and Bob's machine loses power.
 schema  = 1
 engines = ["reference"]
-goals   = ["payment-made"]
+sometimes = ["payment-made"]
 
 [topology]
 parties = ["alice", "bob"]
@@ -247,7 +247,7 @@ settle = "240s"
                 "a goal",
                 "\"payment-made\"",
                 "\"payment-made\", \"virtual-open\"",
-                "x.toml:4: goals[1]: expected goal `virtual-open` in some of 5 runs, found it in none",
+                "x.toml:4: sometimes[1]: expected goal `virtual-open` in some of 5 runs, found it in none",
             ),
             (
                 "a milestone",
@@ -286,7 +286,7 @@ settle = "240s"
         let (_, tail) = rest.split_once("[[fault]]").expect("the story has a fault");
         let nobody_speaks = format!(
             "{}[[op]]\nat = \"30s\"\ndo = \"restart\"\nargs = {{ party = \"bob\" }}\n[[fault]]{}",
-            head.replace("goals   = [\"payment-made\"]", ""),
+            head.replace("sometimes = [\"payment-made\"]", ""),
             tail.replace("\"StateSigned\"", "\"BlockAdded\"").replace("after-sync", "after-send")
         );
         let found = warnings_of(&nobody_speaks);

@@ -475,13 +475,13 @@ fn scenarios_check_and_the_schema_is_json() {
 fn check_warns_of_what_never_happens_and_fails_when_strict() {
     let folder = folder("lint");
     let plain = Library::new().find("smoke/plain").expect("a built-in scenario").remove(0).text;
-    let vain = plain.replacen("goals   = [", "goals   = [\"virtual-open\", ", 1);
+    let vain = plain.replacen("sometimes = [", "sometimes = [\"virtual-open\", ", 1);
     fs::write(folder.join("plain.toml"), &plain).expect("a writable folder");
     fs::write(folder.join("vain.toml"), &vain).expect("a writable folder");
     let check = |arguments: &[&str]| sim(&folder, &[&["check"], arguments].concat());
     let good = check(&["plain.toml", "--seeds", "5", "--strict"]);
     assert_eq!((code(&good), stderr(&good).as_str()), (0, ""), "{}", stdout(&good));
-    let expected = "goals[0]: expected goal `virtual-open` in some of 5 runs, found it in none";
+    let expected = "sometimes[0]: expected goal `virtual-open` in some of 5 runs, found it in none";
     for (arguments, exit) in [(&["--strict"] as &[&str], 9), (&[], 0)] {
         let warned = check(&[&["vain.toml", "--seeds", "5"], arguments].concat());
         assert_eq!(code(&warned), exit);

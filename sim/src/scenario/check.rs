@@ -15,8 +15,11 @@ use super::swarm::NAMES;
 use super::topology::{Channel, Party, Virtual};
 use super::trigger::impossible;
 use super::unit::{Count, Nanos, Quantity};
+use super::verdict::{Eventually, reach};
 use super::{Expect, SCHEMA, Scenario, ScenarioFile};
+use crate::invariant;
 use crate::seed_id::is_kebab;
+use crate::world::promises::PROMISE;
 
 /// A key path and what is wrong there.
 type Found = (String, String);
@@ -92,10 +95,46 @@ impl Check<'_> {
                 self.add("mutant", format!("expected words joined by `-`, found `{mutant}`"));
             }
         }
-        for (index, goal) in file.goals.iter().enumerate() {
-            if !GOAL_NAMES.contains(&goal.as_str()) {
-                self.add(format!("goals[{index}]"), unknown("a goal", goal, GOAL_NAMES));
+        self.verdict();
+    }
+
+    /// Whether what must hold always, eventually and sometimes is something that runs can show.
+    fn verdict(&mut self) {
+        let file = self.file;
+        let names = invariant::names();
+        for (index, name) in file.always.iter().flatten().enumerate() {
+            if !names.contains(&name.as_str()) {
+                self.add(format!("always[{index}]"), unknown("an invariant", name, names));
             }
+        }
+        if let (Some(always), Expect::Violation(name)) = (&file.always, &file.expect)
+            && name != PROMISE
+            && !always.contains(name)
+        {
+            self.add("always", format!("expected `{name}` among them, which must be violated, found none"));
+        }
+        for (index, promised) in file.eventually.iter().enumerate() {
+            self.promised(&format!("eventually[{index}]"), promised);
+        }
+        for (index, goal) in file.sometimes.iter().enumerate() {
+            if !GOAL_NAMES.contains(&goal.as_str()) {
+                self.add(format!("sometimes[{index}]"), unknown("a goal", goal, GOAL_NAMES));
+            }
+        }
+    }
+
+    fn promised(&mut self, path: &str, promised: &Eventually) {
+        if reach(self.file, &promised.goal).is_none() {
+            let milestones = self.milestones(self.file.op.len());
+            let known = GOAL_NAMES.iter().copied().chain(milestones.iter().map(String::as_str));
+            let known: Vec<&str> = known.collect();
+            let what = unknown("a goal or a milestone", &promised.goal, &known);
+            self.add(format!("{path}.goal"), what);
+        }
+        let settle = self.file.phases.settle;
+        if promised.within > settle {
+            let what = format!("expected a time within the settle phase ({settle})");
+            self.add(format!("{path}.within"), format!("{what}, found {}", promised.within));
         }
     }
 
@@ -381,6 +420,15 @@ impl Check<'_> {
 
     /// Only earlier operations can be waited for, so that nothing waits in a circle.
     fn op_after(&mut self, path: &str, index: usize, after: &str) {
+        let known = self.milestones(index);
+        if milestone(self.file, after).is_none() || !known.iter().any(|name| name == after) {
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            self.add(path, unknown("a milestone", after, &known));
+        }
+    }
+
+    /// The milestones of all channels and of the first `ops` operations.
+    fn milestones(&self, ops: usize) -> Vec<String> {
         let channels = self.file.topology.channels.iter();
         let mut known: Vec<String> = channels
             .flat_map(|channel| {
@@ -390,12 +438,9 @@ impl Check<'_> {
         for channel in &self.file.topology.virtuals {
             known.extend(["open", "paid", "closed"].map(|what| format!("{}.{what}", channel.id)));
         }
-        let earlier = self.file.op[..index].iter().filter_map(|op| op.id.as_ref());
-        known.extend(earlier.map(|id| format!("{id}.done")));
-        if milestone(self.file, after).is_none() || !known.iter().any(|name| name == after) {
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            self.add(path, unknown("a milestone", after, &known));
-        }
+        let ids = self.file.op[..ops].iter().filter_map(|op| op.id.as_ref());
+        known.extend(ids.map(|id| format!("{id}.done")));
+        known
     }
 
     fn op_args(&mut self, path: &str, op: &Op) {

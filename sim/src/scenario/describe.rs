@@ -50,6 +50,10 @@ impl Plan {
         }
         lines.extend(self.ops.iter().map(|op| format!("{}: {op}.", op.id)));
         lines.extend(self.faults.iter().map(|fault| format!("{}: {fault}.", fault.id)));
+        if let Some(always) = &self.always {
+            lines.push(format!("Judged are {} alone.", always.join(", ")));
+        }
+        lines.extend(self.eventually.iter().map(|promise| format!("It must be that {promise}.")));
         lines
     }
 

@@ -24,6 +24,7 @@ mod swarm;
 mod topology;
 mod trigger;
 mod unit;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -48,6 +49,7 @@ pub use plan::{
 pub use topology::{Backend, Role, Strategy};
 pub use trigger::Awaited;
 pub use unit::{Blocks, ByteCount, Count, Drift, Money, Nanos, Ppm, Quantity, Shift};
+pub use verdict::{Promise, Reach};
 
 /// The version of the language that this build reads.
 pub const SCHEMA: u64 = 1;
@@ -92,9 +94,15 @@ pub(crate) struct ScenarioFile {
     /// A planted bug that is on in every run; only where a violation is expected.
     #[serde(default)]
     mutant: Option<String>,
-    /// What a campaign must have seen at least once.
+    /// The invariants that are judged at every step; all of them by default.
     #[serde(default)]
-    goals: Vec<String>,
+    always: Option<Vec<String>>,
+    /// What every run must reach within a time after everything has healed.
+    #[serde(default)]
+    eventually: Vec<verdict::Eventually>,
+    /// Goals: what a campaign must have seen at least once.
+    #[serde(default)]
+    sometimes: Vec<String>,
     #[serde(default)]
     topology: topology::Topology,
     /// Instead of parties, operations and faults: how the seed draws them.
@@ -262,9 +270,9 @@ impl Scenario {
         self.file.mutant.as_deref()
     }
 
-    /// What a campaign must have seen at least once.
+    /// The goals that a campaign must have reached at least once.
     pub fn goals(&self) -> &[String] {
-        &self.file.goals
+        &self.file.sometimes
     }
 
     /// Every kind of fault that some run may see, in the order of the file: for "never fired".
@@ -286,7 +294,7 @@ impl Scenario {
 
     /// The key paths of what only runs can judge: the file as a whole, goals, and the triggers of operations and faults.
     fn judged_by_runs(&self) -> Vec<String> {
-        let goals = (0..self.file.goals.len()).map(|i| format!("goals[{i}]"));
+        let goals = (0..self.file.sometimes.len()).map(|i| format!("sometimes[{i}]"));
         let ops = (0..self.file.op.len()).map(|i| self.trigger_path(Element::Op(i)));
         let faults = (0..self.file.fault.len()).map(|i| self.trigger_path(Element::Fault(i)));
         let switches = (0..self.file.fault.len()).map(|i| format!("fault[{i}].probability"));

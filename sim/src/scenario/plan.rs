@@ -13,6 +13,7 @@ use super::dist::Dist;
 use super::engine::{Engine, FaultKind};
 use super::fault::{Dropped, RotTarget, Side, Unsynced};
 use super::topology::{Backend, Role};
+use super::verdict::Promise;
 use super::unit::{Blocks, ByteCount, Drift, Nanos, Ppm, Shift};
 use super::{Expect, Phases};
 
@@ -36,8 +37,14 @@ pub struct Plan {
     pub expect: Expect,
     /// The planted bug that is on.
     pub mutant: Option<String>,
-    /// What a campaign must have seen at least once.
+    /// The goals that the run looks for: those that a campaign must have seen, and those that it must reach itself.
     pub goals: Vec<String>,
+    /// The invariants that are judged. Left out when it is all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub always: Option<Vec<String>>,
+    /// What the run must reach after everything has healed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub eventually: Vec<Promise>,
     /// Who takes part.
     pub parties: Vec<PlannedParty>,
     /// The channels that operations may open.

@@ -15,7 +15,9 @@ use super::plan::{
     PlannedParty, PlannedStep, PlannedVirtual,
 };
 use super::topology::{Channel, Clock, Virtual};
+use super::names::GOAL_NAMES;
 use super::unit::{Count, Nanos, Quantity};
+use super::verdict::{Eventually, Promise, reach};
 use super::{Scenario, ScenarioFile};
 use crate::chance::{Chance, Site};
 
@@ -47,7 +49,9 @@ impl Scenario {
             determined: file.determined,
             expect: file.expect.clone(),
             mutant: file.mutant.clone(),
-            goals: file.goals.clone(),
+            goals: goals_looked_for(file),
+            always: file.always.clone(),
+            eventually: file.eventually.iter().map(|e| resolve_promise(file, e)).collect(),
             parties: topology
                 .parties
                 .iter()
@@ -74,6 +78,22 @@ impl Scenario {
             phases: file.phases,
         }
     }
+}
+
+/// The goals of a campaign, and those of each run that are not among them.
+fn goals_looked_for(file: &ScenarioFile) -> Vec<String> {
+    let mut goals = file.sometimes.clone();
+    for promised in &file.eventually {
+        if GOAL_NAMES.contains(&promised.goal.as_str()) && !goals.contains(&promised.goal) {
+            goals.push(promised.goal.clone());
+        }
+    }
+    goals
+}
+
+fn resolve_promise(file: &ScenarioFile, eventually: &Eventually) -> Promise {
+    let reach = reach(file, &eventually.goal).expect("the check saw a goal or a milestone");
+    Promise { reach, within: eventually.within }
 }
 
 /// Draws the numbers of one element.

@@ -13,6 +13,7 @@ pub mod meetings;
 pub mod memo;
 pub mod network;
 pub mod party;
+pub mod promises;
 mod setup;
 pub mod triggers;
 pub mod workload;
@@ -128,6 +129,7 @@ pub(crate) enum Timer {
     Feed { party: PartyId, incarnation: u64, input: Input },
     Fetch { party: PartyId, incarnation: u64, from: BlockNum },
     Heal,
+    Promise(usize),
     End,
 }
 
@@ -274,7 +276,7 @@ impl World {
             fired: IndexMap::new(),
             goals: Goals::new(&plan.goals),
             meetings: Meetings::new(parties.len()),
-            watch: setup::watching(&setting, &options.ignore),
+            watch: setup::watching(&setting, plan.always.as_deref(), &options.ignore),
             setting,
             options,
             workload: Workload::new(&plan, &mut chance),
@@ -384,6 +386,7 @@ impl World {
                 self.answer_fetch(party, incarnation, from)
             }
             Timer::Heal => self.heal(),
+            Timer::Promise(promise) => self.judge_promise(promise),
             Timer::End => self.end_unsettled(),
         }
     }

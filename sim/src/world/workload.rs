@@ -333,7 +333,7 @@ impl World {
         }
     }
 
-    fn is_reached(&mut self, milestone: &Milestone) -> bool {
+    pub(super) fn is_reached(&mut self, milestone: &Milestone) -> bool {
         if self.workload.reached.contains(milestone) {
             return true;
         }
