@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_core::wire::WIRE_VERSIONS;
 
+use super::dist::Dist;
 use super::engine::{Availability, Family, available};
 use super::fault::{ChainFault, Fault, FaultDo, Target};
 use super::names::{EVENT_NAMES, GOAL_NAMES, unknown};
@@ -237,8 +238,8 @@ impl Check<'_> {
             self.channel(&path, index, channel);
             for (party, deposit) in &channel.deposits {
                 let sum = deposited.entry(party).or_default();
-                *sum += deposit.units();
-                let funds = topology.party.get(party).map_or(Party::default().funds, |p| p.funds);
+                *sum = sum.saturating_add(deposit.most().units());
+                let funds = topology.party.get(party).cloned().unwrap_or_default().funds.least();
                 if *sum > funds.units() {
                     self.add(
                         format!("{path}.deposits.{party}"),
@@ -268,12 +269,16 @@ impl Check<'_> {
             let what = unknown("a participant", party, &[first, second]);
             self.add(format!("{path}.deposits.{party}"), what);
         }
-        let duration = channel.challenge_duration;
-        if duration == Nanos::ZERO || !duration.0.is_multiple_of(1_000_000_000) {
-            self.add(
-                format!("{path}.challenge_duration"),
-                format!("expected whole seconds, at least 1s, found {duration}"),
-            );
+        self.challenge_duration(path, &channel.challenge_duration);
+    }
+
+    /// The contract counts whole seconds; so do the ends of what is drawn.
+    fn challenge_duration(&mut self, path: &str, duration: &Dist<Nanos>) {
+        for end in [duration.least(), duration.most()] {
+            if end == Nanos::ZERO || !end.0.is_multiple_of(1_000_000_000) {
+                let what = format!("expected whole seconds, at least 1s, found {end}");
+                return self.add(format!("{path}.challenge_duration"), what);
+            }
         }
     }
 
@@ -318,16 +323,10 @@ impl Check<'_> {
     }
 
     fn virtual_terms(&mut self, path: &str, channel: &Virtual) {
-        if channel.amount.0.is_zero() {
+        if channel.amount.least().0.is_zero() {
             self.add(format!("{path}.amount"), "expected an amount above zero, found 0 wei");
         }
-        let duration = channel.challenge_duration;
-        if duration == Nanos::ZERO || !duration.0.is_multiple_of(1_000_000_000) {
-            self.add(
-                format!("{path}.challenge_duration"),
-                format!("expected whole seconds, at least 1s, found {duration}"),
-            );
-        }
+        self.challenge_duration(path, &channel.challenge_duration);
         if let (Some(ledger), [payer, next, ..]) = (&channel.ledger, channel.parties.as_slice()) {
             let channels = &self.file.topology.channels;
             let usable = channels.iter().filter(|c| joins(c, payer, next));

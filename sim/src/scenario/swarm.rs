@@ -154,13 +154,14 @@ impl Draw<'_> {
             let turned = self.percent("turned", index, 50);
             let (a, b) = if turned { (b, a) } else { (a, b) };
             let parties = (parties[a].clone(), parties[b].clone());
-            let mut deposit = |side| Money(ether(1 + self.below(side, index, 6) as u64));
+            let mut deposit =
+                |side| Dist::Is(Money(ether(1 + self.below(side, index, 6) as u64)));
             let deposits = BTreeMap::from([
                 (parties.0.clone(), deposit("deposit.first")),
                 (parties.1.clone(), deposit("deposit.second")),
             ]);
             let id = format!("L{}", index + 1);
-            Channel { id, parties, deposits, challenge_duration: CHALLENGE }
+            Channel { id, parties, deposits, challenge_duration: Dist::Is(CHALLENGE) }
         };
         pairs.into_iter().enumerate().map(channel).collect()
     }
@@ -184,9 +185,9 @@ impl Draw<'_> {
             }
             if path.len() >= 2 {
                 let id = format!("V{}", virtuals.len() + 1);
-                let amount =
-                    Money(gwei(1 + self.below("virtual.amount", index, 900_000_000) as u64));
-                let (challenge_duration, ledger) = (CHALLENGE, None);
+                let gwei_max = self.below("virtual.amount", index, 900_000_000) as u64;
+                let amount = Dist::Is(Money(gwei(1 + gwei_max)));
+                let (challenge_duration, ledger) = (Dist::Is(CHALLENGE), None);
                 virtuals.push(Virtual { id, parties: path, amount, challenge_duration, ledger });
             }
         }

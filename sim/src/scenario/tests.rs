@@ -335,6 +335,47 @@ fn an_override_changes_its_element_only() {
     }
 }
 
+/// Goal: what stands before a run is drawn for each run, within its ends, and a drawn challenge lasts whole seconds.
+/// Method: the good story with a distribution for each such number.
+#[test]
+fn what_stands_before_the_run_can_be_drawn() {
+    let mut text = GOOD.to_string();
+    for (from, to) in [
+        ("alice = \"5 ETH\"", "alice = { uniform = [\"1 ETH\", \"5 ETH\"] }"),
+        ("duration = \"60s\"", "duration = { uniform = [\"30s\", \"60s\"] }"),
+        ("funds = \"10 ETH\"", "funds = { pick = [\"4 ETH\", \"10 ETH\"] }"),
+        ("loss = \"0.5%\"", "loss = { uniform = [\"0%\", \"5%\"] }"),
+        (
+            "[topology.network]",
+            "[topology.chain]\nconfirmations = { uniform = [1, 6] }\n[topology.network]",
+        ),
+        ("[topology]", "[topology]\npatience = { uniform = [\"20s\", \"60s\"] }"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        text = text.replacen(from, to, 1);
+    }
+    let scenario = parse(&text).unwrap_or_else(|problems| panic!("{problems}"));
+    let plans: Vec<Plan> = (0..40).map(|seed| scenario.resolve(&mut Chance::new(seed))).collect();
+    let differ = |show: &dyn Fn(&Plan) -> String| {
+        plans.iter().map(show).collect::<std::collections::BTreeSet<String>>().len()
+    };
+    assert!(differ(&|p| p.channels[0].deposits.0.to_string()) > 30);
+    assert!(differ(&|p| p.channels[0].challenge_duration.to_string()) > 10);
+    assert_eq!(differ(&|p| p.party("bob").unwrap().funds.to_string()), 2);
+    assert!(differ(&|p| p.network.loss.to_string()) > 30);
+    assert_eq!(differ(&|p| p.chain.confirmations.to_string()), 6);
+    assert!(differ(&|p| p.patience.to_string()) > 30);
+    for plan in &plans {
+        let seconds = plan.channels[0].challenge_duration.0;
+        assert!(seconds.is_multiple_of(1_000_000_000) && (30..=60).contains(&(seconds / 1_000_000_000)));
+    }
+    // Whatever is drawn, deposits are covered.
+    let poor = text.replacen("\"4 ETH\"", "\"2 ETH\"", 1);
+    assert!(parse(&poor).unwrap_err().to_string().contains("within bob's funds of 2 ETH"));
+    let odd = text.replacen("\"30s\", \"60s\"", "\"30s\", \"60500ms\"", 1);
+    assert!(parse(&odd).unwrap_err().to_string().contains("expected whole seconds"));
+}
+
 #[test]
 fn a_swarm_switch_is_drawn_once_a_run() {
     let scenario = good();

@@ -91,7 +91,7 @@ pub(super) fn impossible(file: &ScenarioFile, event: &str, of: &str) -> Option<S
         }
         "DepositWanted" => {
             let mut deposits = topology.channels.iter().filter_map(|c| c.deposits.get(of));
-            let deposits = deposits.any(|deposit| !deposit.0.is_zero());
+            let deposits = deposits.any(|deposit| !deposit.most().0.is_zero());
             (!all_honest || deposits, "a party that deposits into a channel")
         }
         "BlocksReverted" => {
