@@ -253,7 +253,7 @@ settle = "240s"
                 "a milestone",
                 "after = \"pay.done\"",
                 "after = \"C.closed\"",
-                "x.toml:23: op[2].after: expected it to begin at `C.closed` in some of 5 runs, found that it was never reached",
+                "x.toml:24: op[2].after: expected it to begin at `C.closed` in some of 5 runs, found that it was never reached",
             ),
             (
                 "a time",
@@ -265,18 +265,18 @@ settle = "240s"
                 "an occurrence",
                 "nth = 2",
                 "nth = 900",
-                "x.toml:30: fault[0].when: expected it to strike at bob's StateSigned number 900 in some of 5 runs, found 5 of them at most",
+                "x.toml:31: fault[0].when: expected it to strike at bob's StateSigned number 900 in some of 5 runs, found 4 of them at most",
             ),
             (
                 "a fault that is never drawn",
                 "target = \"bob\"",
                 "target = \"bob\"\nprobability = \"0%\"",
-                "x.toml:30: fault[0].probability: expected the fault to exist in some of 5 runs, found that it was never drawn",
+                "x.toml:31: fault[0].probability: expected the fault to exist in some of 5 runs, found that it was never drawn",
             ),
         ] {
             assert!(GOOD.contains(from), "{name}: the piece is in the story");
             let found = warnings_of(&GOOD.replacen(from, to, 1));
-            assert_eq!(found.first().map(String::as_str), Some(expected), "{name}: {found:?}");
+            assert!(found.iter().any(|line| line == expected), "{name}: {found:?}");
         }
     }
 
@@ -287,7 +287,8 @@ settle = "240s"
         let nobody_speaks = format!(
             "{}[[op]]\nat = \"30s\"\ndo = \"restart\"\nargs = {{ party = \"bob\" }}\n[[fault]]{}",
             head.replace("sometimes = [\"payment-made\"]", ""),
-            tail.replace("\"StateSigned\"", "\"BlockAdded\"").replace("after-sync", "after-send")
+            tail.replace("\"StateSigned\"", "\"Pinned\"")
+                .replace("nth = 2, side = \"after-sync\"", "nth = 1, side = \"after-send\"")
         );
         let found = warnings_of(&nobody_speaks);
         let expected = "the event, but never its side before the end of chaos";

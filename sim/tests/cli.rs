@@ -486,7 +486,10 @@ fn check_warns_of_what_never_happens_and_fails_when_strict() {
         let warned = check(&[&["vain.toml", "--seeds", "5"], arguments].concat());
         assert_eq!(code(&warned), exit);
         let (line, text) = (stderr(&warned), stdout(&warned));
-        assert!(line.starts_with("warning: vain.toml:") && line.trim_end().ends_with(expected), "{line}");
+        assert!(
+            line.starts_with("warning: vain.toml:") && line.trim_end().ends_with(expected),
+            "{line}"
+        );
         assert!(text.ends_with("5 seeds of each were run: 1 warnings\n"), "{text}");
     }
     let read = check(&["vain.toml", "--no-run", "--strict"]);

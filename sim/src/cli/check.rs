@@ -87,7 +87,9 @@ fn lint_all(args: &CheckArgs, scenarios: &[Scenario]) -> Vec<Problem> {
                 let seen = |report: &_| progress.seen(report);
                 warnings.extend(lint::lint(scenario, &how, 0..args.seeds, workers, &seen));
             }
-            None => progress.say(&format!("  {}: not run, no engine of it is here", scenario.name())),
+            None => {
+                progress.say(&format!("  {}: not run, no engine of it is here", scenario.name()))
+            }
         }
     }
     progress.finish();

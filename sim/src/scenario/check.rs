@@ -8,12 +8,12 @@ use fairway_core::wire::WIRE_VERSIONS;
 
 use super::dist::Dist;
 use super::engine::{Availability, Family, available};
-use super::fault::{ChainFault, Fault, FaultDo, Target};
+use super::fault::{ChainFault, Fault, FaultDo, Target, When};
 use super::names::{EVENT_NAMES, GOAL_NAMES, unknown};
 use super::op::{Op, OpKind};
 use super::resolve::milestone;
 use super::swarm::NAMES;
-use super::topology::{Channel, Party, Virtual};
+use super::topology::{Channel, Virtual};
 use super::trigger::impossible;
 use super::unit::{Count, Nanos, Quantity};
 use super::verdict::{Eventually, reach};
@@ -112,7 +112,10 @@ impl Check<'_> {
             && name != PROMISE
             && !always.contains(name)
         {
-            self.add("always", format!("expected `{name}` among them, which must be violated, found none"));
+            self.add(
+                "always",
+                format!("expected `{name}` among them, which must be violated, found none"),
+            );
         }
         for (index, promised) in file.eventually.iter().enumerate() {
             self.promised(&format!("eventually[{index}]"), promised);
@@ -399,21 +402,29 @@ impl Check<'_> {
     }
 
     fn op_trigger(&mut self, path: &str, index: usize, op: &Op) {
-        match (&op.at, &op.after) {
-            (Some(_), Some(_)) => self.add(path, "expected `at` or `after`, found both"),
-            (None, None) => self.add(path, "expected `at` or `after`, found neither"),
-            (Some(at), None) => {
+        match (&op.at, &op.after, &op.when) {
+            (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
+                self.add(path, "expected one of `at`, `after` and `when`, found several");
+            }
+            (None, None, None) => {
+                self.add(path, "expected `at`, `after` or `when`, found none of them");
+            }
+            (None, None, Some(When { at: Some(_), .. })) => {
+                self.add(format!("{path}.when.at"), "expected a time in `at`, found it in `when`");
+            }
+            (None, None, Some(when)) => self.when(&format!("{path}.when"), when),
+            (Some(at), None, None) => {
                 if at.least() >= self.file.phases.chaos {
                     self.too_late(&format!("{path}.at"), at.least());
                 }
                 if op.delay.is_some() {
                     self.add(
                         format!("{path}.delay"),
-                        "expected a delay only with `after`, found `at`",
+                        "expected a delay only with `after` or `when`, found `at`",
                     );
                 }
             }
-            (None, Some(after)) => self.op_after(&format!("{path}.after"), index, after),
+            (None, Some(after), None) => self.op_after(&format!("{path}.after"), index, after),
         }
     }
 
@@ -529,7 +540,7 @@ impl Check<'_> {
     fn fault(&mut self, path: &str, fault: &Fault) {
         let kind = fault.what.kind();
         self.target(&format!("{path}.target"), kind.family(), fault);
-        self.when(&format!("{path}.when"), fault);
+        self.when(&format!("{path}.when"), &fault.when);
         for engine in &self.file.engines {
             match available(kind, *engine) {
                 Availability::Native | Availability::Emulated => {}
@@ -599,8 +610,7 @@ impl Check<'_> {
         }
     }
 
-    fn when(&mut self, path: &str, fault: &Fault) {
-        let when = &fault.when;
+    fn when(&mut self, path: &str, when: &When) {
         match (&when.at, &when.event) {
             (Some(_), Some(_)) => self.add(path, "expected `at` or `event`, found both"),
             (None, None) => self.add(path, "expected `at` or `event`, found neither"),

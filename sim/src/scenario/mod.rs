@@ -42,8 +42,8 @@ pub use file::{Problem, Problems, Setting};
 pub use library::{Library, LibraryError, Source};
 pub use names::{EVENT_NAMES, GOAL_NAMES, closest};
 pub use plan::{
-    Element, FaultAction, FaultTrigger, Link, Milestone, OpAction, OpTrigger, Payment, Plan,
-    PlannedChain, PlannedChannel, PlannedClock, PlannedFault, PlannedNetwork, PlannedOp,
+    Element, FaultAction, FaultTrigger, Link, LogStep, Milestone, OpAction, OpTrigger, Payment,
+    Plan, PlannedChain, PlannedChannel, PlannedClock, PlannedFault, PlannedNetwork, PlannedOp,
     PlannedParty, PlannedStep, PlannedVirtual,
 };
 pub use topology::{Backend, Role, Strategy};
@@ -305,9 +305,10 @@ impl Scenario {
     /// The key path of the trigger of an operation or a fault of the file.
     pub fn trigger_path(&self, element: Element) -> String {
         match element {
-            Element::Op(i) => match self.file.op.get(i).map(|op| &op.after) {
-                Some(Some(_)) => format!("op[{i}].after"),
-                Some(None) | None => format!("op[{i}].at"),
+            Element::Op(i) => match self.file.op.get(i).map(op::Op::awaited) {
+                Some(Awaited::Milestone(_)) => format!("op[{i}].after"),
+                Some(Awaited::Event { .. }) => format!("op[{i}].when"),
+                Some(Awaited::Time) | None => format!("op[{i}].at"),
             },
             Element::Fault(i) => format!("fault[{i}].when"),
         }

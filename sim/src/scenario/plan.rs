@@ -13,8 +13,8 @@ use super::dist::Dist;
 use super::engine::{Engine, FaultKind};
 use super::fault::{Dropped, RotTarget, Side, Unsynced};
 use super::topology::{Backend, Role};
-use super::verdict::Promise;
 use super::unit::{Blocks, ByteCount, Drift, Nanos, Ppm, Shift};
+use super::verdict::Promise;
 use super::{Expect, Phases};
 
 /// One scenario under one seed.
@@ -202,6 +202,27 @@ pub enum OpTrigger {
         /// How long after it.
         delay: Nanos,
     },
+    /// So long after an event of a party's log, at one side of a step of its driver. After chaos, never.
+    On {
+        /// Which event, of whom, at which side.
+        step: LogStep,
+        /// How long after it.
+        delay: Nanos,
+    },
+}
+
+/// A step of a party's driver around an event of its log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogStep {
+    /// Which event; one of [`super::EVENT_NAMES`].
+    pub event: String,
+    /// Whose log.
+    pub of: String,
+    /// At which occurrence, from 1, counted over the whole run.
+    pub nth: u64,
+    /// At which step.
+    pub side: Side,
 }
 
 /// Something that operations can wait for.
@@ -295,16 +316,7 @@ pub enum FaultTrigger {
     /// So long after the start of the run.
     At(Nanos),
     /// At an event of a party's log, at one side of a step of its driver.
-    On {
-        /// Which event; one of [`super::EVENT_NAMES`].
-        event: String,
-        /// Whose log.
-        of: String,
-        /// At which occurrence, from 1, counted over the whole run.
-        nth: u64,
-        /// At which step.
-        side: Side,
-    },
+    On(LogStep),
 }
 
 /// Two parties; for one-way faults from the first to the second.

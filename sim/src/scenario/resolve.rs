@@ -10,14 +10,14 @@ use super::fault::{
     ChainFault, ClockFault, Crash, DiskFault, Fault, FaultDo, Net, Often, Partition, Side, Slow,
     Target, When,
 };
+use super::names::GOAL_NAMES;
 use super::op::{ChannelPay, Op, OpKind};
 use super::plan::{
-    Element, FaultAction, FaultTrigger, Link, Milestone, OpAction, OpTrigger, Payment, Plan,
-    PlannedChain, PlannedChannel, PlannedClock, PlannedFault, PlannedNetwork, PlannedOp,
+    Element, FaultAction, FaultTrigger, Link, LogStep, Milestone, OpAction, OpTrigger, Payment,
+    Plan, PlannedChain, PlannedChannel, PlannedClock, PlannedFault, PlannedNetwork, PlannedOp,
     PlannedParty, PlannedStep, PlannedVirtual,
 };
 use super::topology::{Chain, Channel, Clock, Network, Virtual};
-use super::names::GOAL_NAMES;
 use super::unit::{Count, Nanos, Quantity};
 use super::verdict::{Eventually, Promise, reach};
 use super::{Scenario, ScenarioFile};
@@ -189,16 +189,7 @@ fn resolve_network(chance: &mut Chance, network: &Network) -> PlannedNetwork {
 fn resolve_op(chance: &mut Chance, file: &ScenarioFile, index: usize, op: &Op) -> PlannedOp {
     let id = Element::Op(index);
     let mut draw = Drawer { chance, owner: id.to_string() };
-    let when = match (&op.at, &op.after) {
-        (Some(at), _) => OpTrigger::At(draw.draw("at", at)),
-        (None, after) => OpTrigger::After {
-            milestone: after
-                .as_deref()
-                .and_then(|after| milestone(file, after))
-                .expect("the check saw a time or a milestone"),
-            delay: op.delay.as_ref().map_or(Nanos::ZERO, |delay| draw.draw("delay", delay)),
-        },
-    };
+    let when = resolve_op_trigger(&mut draw, file, op);
     // The participant that stands first asks, unless the file says otherwise.
     let asks = |channel: &String, from: &Option<String>| {
         let first = || first_of(file, channel);
@@ -230,6 +221,20 @@ fn resolve_op(chance: &mut Chance, file: &ScenarioFile, index: usize, op: &Op) -
         },
     };
     PlannedOp { id, when, what }
+}
+
+fn resolve_op_trigger(draw: &mut Drawer<'_>, file: &ScenarioFile, op: &Op) -> OpTrigger {
+    if let Some(at) = &op.at {
+        return OpTrigger::At(draw.draw("at", at));
+    }
+    let step = op.when.as_ref().map(|when| resolve_when(draw, when));
+    let delay = op.delay.as_ref().map_or(Nanos::ZERO, |delay| draw.draw("delay", delay));
+    if let Some(FaultTrigger::On(step)) = step {
+        return OpTrigger::On { step, delay };
+    }
+    let milestone = op.after.as_deref().and_then(|after| milestone(file, after));
+    let milestone = milestone.expect("the check saw a time, an event or a milestone");
+    OpTrigger::After { milestone, delay }
 }
 
 fn resolve_payments(draw: &mut Drawer<'_>, pay: &ChannelPay) -> Vec<Payment> {
@@ -274,12 +279,12 @@ pub(super) fn milestone(file: &ScenarioFile, after: &str) -> Option<Milestone> {
 fn resolve_when(draw: &mut Drawer<'_>, when: &When) -> FaultTrigger {
     match (&when.at, &when.event, &when.of) {
         (Some(at), _, _) => FaultTrigger::At(draw.draw("when.at", at)),
-        (None, Some(event), Some(of)) => FaultTrigger::On {
+        (None, Some(event), Some(of)) => FaultTrigger::On(LogStep {
             event: event.clone(),
             of: of.clone(),
             nth: when.nth.as_ref().map_or(1, |nth| draw.draw("when.nth", nth).0),
             side: when.side.unwrap_or(Side::AfterSync),
-        },
+        }),
         (None, _, _) => unreachable!("the check saw a time, or an event with its party"),
     }
 }

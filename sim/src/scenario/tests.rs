@@ -162,6 +162,13 @@ fn bad_scenarios_are_refused_with_one_line_each() {
             "at = \"1s\"\ndo = \"channel.open\"\nargs = { id = \"C\" }",
         ),
         ("neither at nor after", "after = \"C.open\"\ndelay = \"1s\"\n", ""),
+        ("both after and when", "after = \"C.open\"", "after = \"C.open\"\nwhen = { at = \"1s\" }"),
+        ("a time in when", "after = \"C.open\"", "when = { at = \"1s\" }"),
+        (
+            "operation at an unknown event",
+            "after = \"C.open\"",
+            "when = { event = \"StateSgined\", of = \"alice\" }",
+        ),
         ("both at and after", "after = \"C.open\"", "after = \"C.open\"\nat = \"1s\""),
         ("unknown milestone", "after = \"C.open\"", "after = \"C.opne\""),
         ("waits for itself", "after = \"C.open\"", "after = \"stream.done\""),
@@ -212,8 +219,14 @@ fn events_that_cannot_come_to_a_party_are_refused() {
     let poor = of_bob.replacen("bob = \"3 ETH\"", "bob = \"0 wei\"", 1);
     let poor = poor.replacen("\"StateSigned\"", "\"DepositWanted\"", 1);
     for (text, expected) in [
-        (&hostile, "expected an honest party, whose log is looked at, found `bob`, which is byzantine"),
-        (&poor, "expected a party that deposits into a channel, which alone has a DepositWanted, found `bob`"),
+        (
+            &hostile,
+            "expected an honest party, whose log is looked at, found `bob`, which is byzantine",
+        ),
+        (
+            &poor,
+            "expected a party that deposits into a channel, which alone has a DepositWanted, found `bob`",
+        ),
     ] {
         let error = parse(text).unwrap_err().to_string();
         assert_eq!(error, format!("x.toml:38: fault[0].when.of: {expected}"));
@@ -335,6 +348,34 @@ fn an_override_changes_its_element_only() {
     }
 }
 
+/// Goal: an operation can wait for a step of the protocol, as a fault can.
+/// Method: Bob pays back once Alice's third payment is durable at his side; the run reports when what began.
+#[test]
+fn an_operation_can_wait_for_an_event_of_a_log() {
+    let when = "when = { event = \"StateReceived\", of = \"bob\", nth = 3, side = \"after-sync\" }";
+    let op = format!(
+        "[[op]]\n{when}\ndelay = \"2s\"\ndo = \"channel.pay\"\nargs = {{ channel = \"C\", from = \"bob\", amount = \"1 wei\" }}\n[[fault]]"
+    );
+    let scenario = parse(&GOOD.replacen("[[fault]]", &op, 1)).unwrap();
+    let plan = scenario.resolve(&mut Chance::new(1));
+    assert_eq!(
+        plan.describe_element(Element::Op(3)).unwrap(),
+        "bob pays 1 wei in C 2s, counted from right after bob's 3rd StateReceived is synced"
+    );
+    let how = crate::campaign::How::reference();
+    let report = how.run(&scenario, 1, false).report;
+    let trigger = report.triggers.iter().find(|trigger| trigger.id == Element::Op(3)).unwrap();
+    assert!(trigger.came && trigger.seen >= 3, "{trigger:?}");
+    let never = scenario_with_nth(&GOOD.replacen("[[fault]]", &op, 1), 900);
+    let report = how.run(&never, 1, false).report;
+    let trigger = report.triggers.iter().find(|trigger| trigger.id == Element::Op(3)).unwrap();
+    assert!(!trigger.came && report.verdict.is_pass(), "{trigger:?} {:?}", report.verdict);
+}
+
+fn scenario_with_nth(text: &str, nth: u64) -> Scenario {
+    parse(&text.replacen("nth = 3", &format!("nth = {nth}"), 1)).unwrap()
+}
+
 /// Goal: what stands before a run is drawn for each run, within its ends, and a drawn challenge lasts whole seconds.
 /// Method: the good story with a distribution for each such number.
 #[test]
@@ -367,7 +408,9 @@ fn what_stands_before_the_run_can_be_drawn() {
     assert!(differ(&|p| p.patience.to_string()) > 30);
     for plan in &plans {
         let seconds = plan.channels[0].challenge_duration.0;
-        assert!(seconds.is_multiple_of(1_000_000_000) && (30..=60).contains(&(seconds / 1_000_000_000)));
+        assert!(
+            seconds.is_multiple_of(1_000_000_000) && (30..=60).contains(&(seconds / 1_000_000_000))
+        );
     }
     // Whatever is drawn, deposits are covered.
     let poor = text.replacen("\"4 ETH\"", "\"2 ETH\"", 1);

@@ -42,9 +42,10 @@ impl fmt::Display for Awaited<'_> {
 impl Op {
     /// What it waits for.
     pub(super) fn awaited(&self) -> Awaited<'_> {
-        match &self.after {
-            Some(milestone) => Awaited::Milestone(milestone),
-            None => Awaited::Time,
+        match (&self.after, &self.when) {
+            (Some(milestone), _) => Awaited::Milestone(milestone),
+            (None, Some(when)) => when.awaited(),
+            (None, None) => Awaited::Time,
         }
     }
 }
@@ -78,7 +79,10 @@ pub(super) fn impossible(file: &ScenarioFile, event: &str, of: &str) -> Option<S
     let (possible, who) = match event {
         "VoucherSigned" => {
             let pays = |v: &Virtual| v.parties.first().is_some_and(|payer| payer == of);
-            (pays_in_virtual(file, pays), "the payer of a virtual channel in which something is paid")
+            (
+                pays_in_virtual(file, pays),
+                "the payer of a virtual channel in which something is paid",
+            )
         }
         "VoucherReceived" => {
             let is_paid = |v: &Virtual| v.parties.last().is_some_and(|payee| payee == of);
@@ -99,7 +103,10 @@ pub(super) fn impossible(file: &ScenarioFile, event: &str, of: &str) -> Option<S
             if file.fault.iter().any(|fault| is_reorg(&fault.what)) {
                 return None;
             }
-            return Some("expected an event that can come, found BlocksReverted without a fault `reorg`".into());
+            return Some(
+                "expected an event that can come, found BlocksReverted without a fault `reorg`"
+                    .into(),
+            );
         }
         _ => return None,
     };

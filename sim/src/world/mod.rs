@@ -160,6 +160,13 @@ impl PartialEq for Due {
 
 impl Eq for Due {}
 
+/// What an event of a log sets off: an operation or a fault, by its place in the plan.
+#[derive(Clone, Copy, Debug)]
+enum Armed {
+    Op(usize),
+    Fault(usize),
+}
+
 /// The end of a fault that lasts.
 #[derive(Clone, Debug)]
 pub(crate) enum Lift {
@@ -213,8 +220,8 @@ pub struct World {
     timers: BinaryHeap<Reverse<Due>>,
     sequence: u64,
     acts: VecDeque<Act>,
-    /// Triggers whose event was appended and that strike at a later step of the same party: fault, party, side.
-    armed: Vec<(usize, PartyId, Side)>,
+    /// Triggers whose event was appended and that strike at a later step of the same party.
+    armed: Vec<(Armed, PartyId, Side)>,
     /// Faults that have not struck yet.
     waiting: Vec<bool>,
     /// Faults that last and have not ended.

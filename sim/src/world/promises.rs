@@ -96,7 +96,8 @@ mod tests {
         let text = plain.text.replacen("schema  = 1", &format!("schema = 1\n{close_late}"), 1);
         let scenario = Scenario::parse("smoke/x", "x.toml", &text, &settings);
         let scenario = scenario.unwrap_or_else(|problems| panic!("{problems}"));
-        let report = How { crypto: Crypto::Toy, ..How::reference() }.run(&scenario, 1, false).report;
+        let report =
+            How { crypto: Crypto::Toy, ..How::reference() }.run(&scenario, 1, false).report;
         assert_eq!(exit_code(&report.verdict), 3, "{:?}", report.verdict);
         assert_eq!(report.violated_at.map(|(at, _)| at), Some(21_001_000_000));
     }

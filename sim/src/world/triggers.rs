@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::World;
-use crate::scenario::{Element, FaultTrigger};
+use crate::scenario::{Element, FaultTrigger, LogStep, OpTrigger};
 
 /// What became of one operation or fault of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,14 +22,17 @@ impl World {
         let op = |(at, op): (usize, &crate::scenario::PlannedOp)| Trigger {
             id: op.id,
             came: self.workload.has_begun(at),
-            seen: 0,
+            seen: match &op.when {
+                OpTrigger::At(_) | OpTrigger::After { .. } => 0,
+                OpTrigger::On { step, .. } => self.events_seen(step),
+            },
         };
         let fault = |(at, fault): (usize, &crate::scenario::PlannedFault)| Trigger {
             id: fault.id,
             came: !self.waiting[at],
             seen: match &fault.when {
                 FaultTrigger::At(_) => 0,
-                FaultTrigger::On { event, of, .. } => self.events_seen(event, of),
+                FaultTrigger::On(step) => self.events_seen(step),
             },
         };
         let faults = self.plan.faults.iter().enumerate().map(fault);
@@ -37,8 +40,8 @@ impl World {
     }
 
     /// How often an event stood in a party's log so far, over all its incarnations.
-    fn events_seen(&self, event: &str, of: &str) -> u64 {
-        let party = self.party_named(of).map(|id| &self.parties[id.0]);
-        party.and_then(|party| party.appended.get(event)).copied().unwrap_or(0)
+    fn events_seen(&self, step: &LogStep) -> u64 {
+        let party = self.party_named(&step.of).map(|id| &self.parties[id.0]);
+        party.and_then(|party| party.appended.get(step.event.as_str())).copied().unwrap_or(0)
     }
 }

@@ -103,7 +103,7 @@ impl World {
         for op in 0..self.plan.ops.len() {
             match &self.plan.ops[op].when {
                 OpTrigger::At(at) => self.at(at.0, Timer::Op(op)),
-                OpTrigger::After { .. } => self.workload.waiting.push(op),
+                OpTrigger::After { .. } | OpTrigger::On { .. } => self.workload.waiting.push(op),
             }
         }
     }
@@ -322,15 +322,21 @@ impl World {
         }
         let waiting = std::mem::take(&mut self.workload.waiting);
         for op in waiting {
-            let OpTrigger::After { milestone, delay } = self.plan.ops[op].when.clone() else {
-                continue;
-            };
-            if self.is_reached(&milestone) {
-                self.after(delay.0, Timer::Op(op));
-            } else {
-                self.workload.waiting.push(op);
+            match self.plan.ops[op].when.clone() {
+                OpTrigger::After { milestone, delay } if self.is_reached(&milestone) => {
+                    self.after(delay.0, Timer::Op(op));
+                }
+                OpTrigger::After { .. } | OpTrigger::On { .. } => self.workload.waiting.push(op),
+                OpTrigger::At(_) => {}
             }
         }
+    }
+
+    /// The event came that this operation has waited for.
+    pub(super) fn event_came(&mut self, op: usize) {
+        let OpTrigger::On { delay, .. } = self.plan.ops[op].when else { return };
+        self.workload.waiting.retain(|waiting| *waiting != op);
+        self.after(delay.0, Timer::Op(op));
     }
 
     pub(super) fn is_reached(&mut self, milestone: &Milestone) -> bool {
