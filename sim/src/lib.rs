@@ -13,6 +13,7 @@ pub mod engine;
 pub mod evm;
 pub mod exhaust;
 pub mod invariant;
+pub mod lint;
 pub mod observe;
 pub mod page;
 pub mod scenario;

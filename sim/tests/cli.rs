@@ -460,13 +460,40 @@ fn kept_bugs_name_no_place_on_a_disk() {
 
 #[test]
 fn scenarios_check_and_the_schema_is_json() {
-    let checked = sim(root(), &["check", "scenarios"]);
+    let checked = sim(root(), &["check", "scenarios", "--no-run"]);
     assert_eq!(code(&checked), 0, "{}", stderr(&checked));
     assert!(stdout(&checked).contains("scenarios are good"));
     let schema = sim(root(), &["schema"]);
     assert_eq!(code(&schema), 0);
     let schema: Value = serde_json::from_str(&stdout(&schema)).expect("the schema is JSON");
     assert_eq!(schema["title"], "Fairway scenario, schema 1");
+}
+
+/// Goal: what a story promises and never does is a warning with its place, and an error only for who asks.
+/// Method: a built-in story as a file, with a goal more that it cannot reach.
+#[test]
+fn check_warns_of_what_never_happens_and_fails_when_strict() {
+    let folder = folder("lint");
+    let plain = Library::new().find("smoke/plain").expect("a built-in scenario").remove(0).text;
+    let vain = plain.replacen("sometimes = [", "sometimes = [\"virtual-open\", ", 1);
+    fs::write(folder.join("plain.toml"), &plain).expect("a writable folder");
+    fs::write(folder.join("vain.toml"), &vain).expect("a writable folder");
+    let check = |arguments: &[&str]| sim(&folder, &[&["check"], arguments].concat());
+    let good = check(&["plain.toml", "--seeds", "5", "--strict"]);
+    assert_eq!((code(&good), stderr(&good).as_str()), (0, ""), "{}", stdout(&good));
+    let expected = "sometimes[0]: expected goal `virtual-open` in some of 5 runs, found it in none";
+    for (arguments, exit) in [(&["--strict"] as &[&str], 9), (&[], 0)] {
+        let warned = check(&[&["vain.toml", "--seeds", "5"], arguments].concat());
+        assert_eq!(code(&warned), exit);
+        let (line, text) = (stderr(&warned), stdout(&warned));
+        assert!(
+            line.starts_with("warning: vain.toml:") && line.trim_end().ends_with(expected),
+            "{line}"
+        );
+        assert!(text.ends_with("5 seeds of each were run: 1 warnings\n"), "{text}");
+    }
+    let read = check(&["vain.toml", "--no-run", "--strict"]);
+    assert_eq!(code(&read), 0, "{}", stderr(&read));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use fairway_sim::chance::{Chance, Tape};
 use fairway_sim::engine::{RunReport, reference};
 use fairway_sim::observe::PartyId;
 use fairway_sim::scenario::{
-    Element, FaultAction, FaultTrigger, Library, Nanos, OpAction, Plan, PlannedFault, Side,
-    Unsynced,
+    Element, FaultAction, FaultTrigger, Library, LogStep, Nanos, OpAction, Plan, PlannedFault,
+    Side, Unsynced,
 };
 use fairway_sim::world::{Options, World};
 
@@ -117,7 +117,7 @@ fn events(world: &World) -> Vec<(String, &'static str, u64)> {
 fn power_loss(party: &str, event: &str, nth: u64, side: Side, unsynced: Unsynced) -> PlannedFault {
     PlannedFault {
         id: Element::Fault(0),
-        when: FaultTrigger::On { event: event.into(), of: party.into(), nth, side },
+        when: FaultTrigger::On(LogStep { event: event.into(), of: party.into(), nth, side }),
         what: FaultAction::PowerLoss {
             party: party.into(),
             unsynced,

@@ -13,6 +13,7 @@ use crate::invariant::{self, Closest, Violation};
 use crate::observe::PartyId;
 use crate::scenario::FaultKind;
 use crate::scenario::{Engine, Plan};
+use crate::world::triggers::Trigger;
 use crate::world::{Options, World, chain};
 use fairway_core::types::Amount;
 
@@ -38,6 +39,9 @@ pub struct RunReport {
     pub meetings: Vec<String>,
     /// Goals of the scenario that were reached.
     pub goals: Vec<String>,
+    /// Which operations of the plan began and which of its faults struck.
+    #[serde(default)]
+    pub triggers: Vec<Trigger>,
     /// What each party owns on chain at the end.
     pub balances: Vec<(String, Amount)>,
     /// When the invariant broke: virtual time and step.
@@ -91,6 +95,7 @@ impl RunReport {
             faults_fired: IndexMap::new(),
             meetings: Vec::new(),
             goals: Vec::new(),
+            triggers: Vec::new(),
             balances: Vec::new(),
             violated_at: None,
             recovered: (0, 0),
@@ -147,6 +152,7 @@ pub fn report(world: &World, verdict: Option<Verdict>) -> RunReport {
         faults_fired: world.fired.iter().map(|(k, n)| fired(k, n)).collect(),
         meetings: world.meetings.seen().collect(),
         goals: world.goals.reached().map(str::to_string).collect(),
+        triggers: world.triggers(),
         balances: (0..world.parties.len())
             .map(|i| {
                 let party = &world.parties[PartyId(i).0];

@@ -6,16 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_core::wire::WIRE_VERSIONS;
 
+use super::dist::Dist;
 use super::engine::{Availability, Family, available};
-use super::fault::{ChainFault, Fault, FaultDo, Target};
+use super::fault::{ChainFault, Fault, FaultDo, Target, When};
 use super::names::{EVENT_NAMES, GOAL_NAMES, unknown};
 use super::op::{Op, OpKind};
 use super::resolve::milestone;
 use super::swarm::NAMES;
-use super::topology::{Channel, Party, Virtual};
+use super::topology::{Channel, Virtual};
+use super::trigger::impossible;
 use super::unit::{Count, Nanos, Quantity};
+use super::verdict::{Eventually, reach};
 use super::{Expect, SCHEMA, Scenario, ScenarioFile};
+use crate::invariant;
 use crate::seed_id::is_kebab;
+use crate::world::promises::PROMISE;
 
 /// A key path and what is wrong there.
 type Found = (String, String);
@@ -91,10 +96,49 @@ impl Check<'_> {
                 self.add("mutant", format!("expected words joined by `-`, found `{mutant}`"));
             }
         }
-        for (index, goal) in file.goals.iter().enumerate() {
-            if !GOAL_NAMES.contains(&goal.as_str()) {
-                self.add(format!("goals[{index}]"), unknown("a goal", goal, GOAL_NAMES));
+        self.verdict();
+    }
+
+    /// Whether what must hold always, eventually and sometimes is something that runs can show.
+    fn verdict(&mut self) {
+        let file = self.file;
+        let names = invariant::names();
+        for (index, name) in file.always.iter().flatten().enumerate() {
+            if !names.contains(&name.as_str()) {
+                self.add(format!("always[{index}]"), unknown("an invariant", name, names));
             }
+        }
+        if let (Some(always), Expect::Violation(name)) = (&file.always, &file.expect)
+            && name != PROMISE
+            && !always.contains(name)
+        {
+            self.add(
+                "always",
+                format!("expected `{name}` among them, which must be violated, found none"),
+            );
+        }
+        for (index, promised) in file.eventually.iter().enumerate() {
+            self.promised(&format!("eventually[{index}]"), promised);
+        }
+        for (index, goal) in file.sometimes.iter().enumerate() {
+            if !GOAL_NAMES.contains(&goal.as_str()) {
+                self.add(format!("sometimes[{index}]"), unknown("a goal", goal, GOAL_NAMES));
+            }
+        }
+    }
+
+    fn promised(&mut self, path: &str, promised: &Eventually) {
+        if reach(self.file, &promised.goal).is_none() {
+            let milestones = self.milestones(self.file.op.len());
+            let known = GOAL_NAMES.iter().copied().chain(milestones.iter().map(String::as_str));
+            let known: Vec<&str> = known.collect();
+            let what = unknown("a goal or a milestone", &promised.goal, &known);
+            self.add(format!("{path}.goal"), what);
+        }
+        let settle = self.file.phases.settle;
+        if promised.within > settle {
+            let what = format!("expected a time within the settle phase ({settle})");
+            self.add(format!("{path}.within"), format!("{what}, found {}", promised.within));
         }
     }
 
@@ -197,8 +241,8 @@ impl Check<'_> {
             self.channel(&path, index, channel);
             for (party, deposit) in &channel.deposits {
                 let sum = deposited.entry(party).or_default();
-                *sum += deposit.units();
-                let funds = topology.party.get(party).map_or(Party::default().funds, |p| p.funds);
+                *sum = sum.saturating_add(deposit.most().units());
+                let funds = topology.party.get(party).cloned().unwrap_or_default().funds.least();
                 if *sum > funds.units() {
                     self.add(
                         format!("{path}.deposits.{party}"),
@@ -228,12 +272,16 @@ impl Check<'_> {
             let what = unknown("a participant", party, &[first, second]);
             self.add(format!("{path}.deposits.{party}"), what);
         }
-        let duration = channel.challenge_duration;
-        if duration == Nanos::ZERO || !duration.0.is_multiple_of(1_000_000_000) {
-            self.add(
-                format!("{path}.challenge_duration"),
-                format!("expected whole seconds, at least 1s, found {duration}"),
-            );
+        self.challenge_duration(path, &channel.challenge_duration);
+    }
+
+    /// The contract counts whole seconds; so do the ends of what is drawn.
+    fn challenge_duration(&mut self, path: &str, duration: &Dist<Nanos>) {
+        for end in [duration.least(), duration.most()] {
+            if end == Nanos::ZERO || !end.0.is_multiple_of(1_000_000_000) {
+                let what = format!("expected whole seconds, at least 1s, found {end}");
+                return self.add(format!("{path}.challenge_duration"), what);
+            }
         }
     }
 
@@ -278,16 +326,10 @@ impl Check<'_> {
     }
 
     fn virtual_terms(&mut self, path: &str, channel: &Virtual) {
-        if channel.amount.0.is_zero() {
+        if channel.amount.least().0.is_zero() {
             self.add(format!("{path}.amount"), "expected an amount above zero, found 0 wei");
         }
-        let duration = channel.challenge_duration;
-        if duration == Nanos::ZERO || !duration.0.is_multiple_of(1_000_000_000) {
-            self.add(
-                format!("{path}.challenge_duration"),
-                format!("expected whole seconds, at least 1s, found {duration}"),
-            );
-        }
+        self.challenge_duration(path, &channel.challenge_duration);
         if let (Some(ledger), [payer, next, ..]) = (&channel.ledger, channel.parties.as_slice()) {
             let channels = &self.file.topology.channels;
             let usable = channels.iter().filter(|c| joins(c, payer, next));
@@ -360,26 +402,43 @@ impl Check<'_> {
     }
 
     fn op_trigger(&mut self, path: &str, index: usize, op: &Op) {
-        match (&op.at, &op.after) {
-            (Some(_), Some(_)) => self.add(path, "expected `at` or `after`, found both"),
-            (None, None) => self.add(path, "expected `at` or `after`, found neither"),
-            (Some(at), None) => {
+        match (&op.at, &op.after, &op.when) {
+            (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
+                self.add(path, "expected one of `at`, `after` and `when`, found several");
+            }
+            (None, None, None) => {
+                self.add(path, "expected `at`, `after` or `when`, found none of them");
+            }
+            (None, None, Some(When { at: Some(_), .. })) => {
+                self.add(format!("{path}.when.at"), "expected a time in `at`, found it in `when`");
+            }
+            (None, None, Some(when)) => self.when(&format!("{path}.when"), when),
+            (Some(at), None, None) => {
                 if at.least() >= self.file.phases.chaos {
                     self.too_late(&format!("{path}.at"), at.least());
                 }
                 if op.delay.is_some() {
                     self.add(
                         format!("{path}.delay"),
-                        "expected a delay only with `after`, found `at`",
+                        "expected a delay only with `after` or `when`, found `at`",
                     );
                 }
             }
-            (None, Some(after)) => self.op_after(&format!("{path}.after"), index, after),
+            (None, Some(after), None) => self.op_after(&format!("{path}.after"), index, after),
         }
     }
 
     /// Only earlier operations can be waited for, so that nothing waits in a circle.
     fn op_after(&mut self, path: &str, index: usize, after: &str) {
+        let known = self.milestones(index);
+        if milestone(self.file, after).is_none() || !known.iter().any(|name| name == after) {
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            self.add(path, unknown("a milestone", after, &known));
+        }
+    }
+
+    /// The milestones of all channels and of the first `ops` operations.
+    fn milestones(&self, ops: usize) -> Vec<String> {
         let channels = self.file.topology.channels.iter();
         let mut known: Vec<String> = channels
             .flat_map(|channel| {
@@ -389,12 +448,9 @@ impl Check<'_> {
         for channel in &self.file.topology.virtuals {
             known.extend(["open", "paid", "closed"].map(|what| format!("{}.{what}", channel.id)));
         }
-        let earlier = self.file.op[..index].iter().filter_map(|op| op.id.as_ref());
-        known.extend(earlier.map(|id| format!("{id}.done")));
-        if milestone(self.file, after).is_none() || !known.iter().any(|name| name == after) {
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            self.add(path, unknown("a milestone", after, &known));
-        }
+        let ids = self.file.op[..ops].iter().filter_map(|op| op.id.as_ref());
+        known.extend(ids.map(|id| format!("{id}.done")));
+        known
     }
 
     fn op_args(&mut self, path: &str, op: &Op) {
@@ -484,7 +540,7 @@ impl Check<'_> {
     fn fault(&mut self, path: &str, fault: &Fault) {
         let kind = fault.what.kind();
         self.target(&format!("{path}.target"), kind.family(), fault);
-        self.when(&format!("{path}.when"), fault);
+        self.when(&format!("{path}.when"), &fault.when);
         for engine in &self.file.engines {
             match available(kind, *engine) {
                 Availability::Native | Availability::Emulated => {}
@@ -543,8 +599,18 @@ impl Check<'_> {
         }
     }
 
-    fn when(&mut self, path: &str, fault: &Fault) {
-        let when = &fault.when;
+    /// Whether the party exists and can have this event in its log.
+    fn event_of(&mut self, path: &str, event: &str, of: &str) {
+        let path = format!("{path}.of");
+        self.party(&path, of);
+        if self.file.topology.parties.iter().any(|party| party == of)
+            && let Some(what) = impossible(self.file, event, of)
+        {
+            self.add(path, what);
+        }
+    }
+
+    fn when(&mut self, path: &str, when: &When) {
         match (&when.at, &when.event) {
             (Some(_), Some(_)) => self.add(path, "expected `at` or `event`, found both"),
             (None, None) => self.add(path, "expected `at` or `event`, found neither"),
@@ -561,7 +627,7 @@ impl Check<'_> {
                     self.add(format!("{path}.event"), unknown("an event", event, EVENT_NAMES));
                 }
                 match &when.of {
-                    Some(of) => self.party(&format!("{path}.of"), of),
+                    Some(of) => self.event_of(path, event, of),
                     None => self.add(path, "expected a key `of` that says whose event, found none"),
                 }
                 if when.nth.as_ref().is_some_and(|nth| nth.least() == Count(0)) {

@@ -4,10 +4,10 @@ use std::fmt;
 
 use fairway_core::types::Amount;
 
-use super::fault::{Dropped, RotTarget, Side, Unsynced};
+use super::fault::{Dropped, RotTarget, Unsynced};
 use super::plan::{
-    Element, FaultAction, FaultTrigger, Link, Milestone, OpAction, OpTrigger, Payment, Plan,
-    PlannedClock, PlannedFault, PlannedOp,
+    Element, FaultAction, FaultTrigger, Link, LogStep, Milestone, OpAction, OpTrigger, Payment,
+    Plan, PlannedClock, PlannedFault, PlannedOp,
 };
 use super::topology::{Backend, Role};
 use super::unit::{Drift, Money, Nanos, Shift};
@@ -50,6 +50,10 @@ impl Plan {
         }
         lines.extend(self.ops.iter().map(|op| format!("{}: {op}.", op.id)));
         lines.extend(self.faults.iter().map(|fault| format!("{}: {fault}.", fault.id)));
+        if let Some(always) = &self.always {
+            lines.push(format!("Judged are {} alone.", always.join(", ")));
+        }
+        lines.extend(self.eventually.iter().map(|promise| format!("It must be that {promise}.")));
         lines
     }
 
@@ -119,6 +123,8 @@ impl fmt::Display for PlannedOp {
             OpTrigger::After { milestone, delay } => {
                 write!(f, " {} after {milestone}", about(delay))
             }
+            OpTrigger::On { step, delay: Nanos::ZERO } => write!(f, " {step}"),
+            OpTrigger::On { step, delay } => write!(f, " {}, counted from {step}", about(delay)),
         }
     }
 }
@@ -173,11 +179,16 @@ impl fmt::Display for FaultTrigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FaultTrigger::At(at) => write!(f, "at {}", about(at)),
-            FaultTrigger::On { event, of, nth, side } => {
-                let (before, after) = Side::story(*side);
-                write!(f, "{before} {of}'s {} {event} {after}", ordinal(*nth))
-            }
+            FaultTrigger::On(step) => write!(f, "{step}"),
         }
+    }
+}
+
+impl fmt::Display for LogStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LogStep { event, of, nth, side } = self;
+        let (before, after) = side.story();
+        write!(f, "{before} {of}'s {} {event} {after}", ordinal(*nth))
     }
 }
 

@@ -22,8 +22,11 @@ mod plan;
 mod resolve;
 mod swarm;
 mod topology;
+mod trigger;
 mod unit;
+mod verdict;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -39,12 +42,14 @@ pub use file::{Problem, Problems, Setting};
 pub use library::{Library, LibraryError, Source};
 pub use names::{EVENT_NAMES, GOAL_NAMES, closest};
 pub use plan::{
-    Element, FaultAction, FaultTrigger, Link, Milestone, OpAction, OpTrigger, Payment, Plan,
-    PlannedChain, PlannedChannel, PlannedClock, PlannedFault, PlannedNetwork, PlannedOp,
+    Element, FaultAction, FaultTrigger, Link, LogStep, Milestone, OpAction, OpTrigger, Payment,
+    Plan, PlannedChain, PlannedChannel, PlannedClock, PlannedFault, PlannedNetwork, PlannedOp,
     PlannedParty, PlannedStep, PlannedVirtual,
 };
 pub use topology::{Backend, Role, Strategy};
+pub use trigger::Awaited;
 pub use unit::{Blocks, ByteCount, Count, Drift, Money, Nanos, Ppm, Quantity, Shift};
+pub use verdict::{Promise, Reach};
 
 /// The version of the language that this build reads.
 pub const SCHEMA: u64 = 1;
@@ -59,6 +64,8 @@ pub struct Scenario {
     story: String,
     digest: blake3::Hash,
     file: ScenarioFile,
+    /// Where the keys stand that runs can prove wrong.
+    places: BTreeMap<String, Problem>,
 }
 
 /// The file's top level.
@@ -87,9 +94,15 @@ pub(crate) struct ScenarioFile {
     /// A planted bug that is on in every run; only where a violation is expected.
     #[serde(default)]
     mutant: Option<String>,
-    /// What a campaign must have seen at least once.
+    /// The invariants that are judged at every step; all of them by default.
     #[serde(default)]
-    goals: Vec<String>,
+    always: Option<Vec<String>>,
+    /// What every run must reach within a time after everything has healed.
+    #[serde(default)]
+    eventually: Vec<verdict::Eventually>,
+    /// Goals: what a campaign must have seen at least once.
+    #[serde(default)]
+    sometimes: Vec<String>,
     #[serde(default)]
     topology: topology::Topology,
     /// Instead of parties, operations and faults: how the seed draws them.
@@ -191,14 +204,17 @@ impl Scenario {
         let shaped = tree.shaped().map_err(one)?;
         let parsed = ScenarioFile::deserialize(toml::Deserializer::from(shaped))
             .map_err(|error| one(tree.problem_from(&error)))?;
-        let scenario = Scenario {
+        let mut scenario = Scenario {
             name: name.to_string(),
             story: file::story(text),
             digest: blake3::hash(&tree.canonical()),
             file: parsed,
+            places: BTreeMap::new(),
         };
         let found = scenario.check();
         if found.is_empty() {
+            let place = |path: String| (path.clone(), tree.problem_at(&path, String::new()));
+            scenario.places = scenario.judged_by_runs().into_iter().map(place).collect();
             return Ok(scenario);
         }
         Err(Problems(found.into_iter().map(|(path, what)| tree.problem_at(&path, what)).collect()))
@@ -254,15 +270,61 @@ impl Scenario {
         self.file.mutant.as_deref()
     }
 
-    /// What a campaign must have seen at least once.
+    /// The goals that a campaign must have reached at least once.
     pub fn goals(&self) -> &[String] {
-        &self.file.goals
+        &self.file.sometimes
     }
 
     /// Every kind of fault that some run may see, in the order of the file: for "never fired".
     pub fn fault_kinds(&self) -> impl Iterator<Item = FaultKind> {
         let drawn = self.file.swarm.iter().flat_map(swarm::Swarm::kinds);
         self.file.fault.iter().map(|fault| fault.what.kind()).chain(drawn)
+    }
+
+    /// A problem with what stands at a key path: one that only runs could show. Of the paths that runs judge, the line is known.
+    pub fn problem_at(&self, path: &str, what: String) -> Problem {
+        match self.places.get(path) {
+            Some(place) => Problem { what, ..place.clone() },
+            None => {
+                let file = self.name.clone();
+                Problem { file, line: None, path: path.to_string(), what }
+            }
+        }
+    }
+
+    /// The key paths of what only runs can judge: the file as a whole, goals, and the triggers of operations and faults.
+    fn judged_by_runs(&self) -> Vec<String> {
+        let goals = (0..self.file.sometimes.len()).map(|i| format!("sometimes[{i}]"));
+        let ops = (0..self.file.op.len()).map(|i| self.trigger_path(Element::Op(i)));
+        let faults = (0..self.file.fault.len()).map(|i| self.trigger_path(Element::Fault(i)));
+        let switches = (0..self.file.fault.len()).map(|i| format!("fault[{i}].probability"));
+        let whole = [String::new(), "swarm.families".to_string()];
+        whole.into_iter().chain(goals).chain(ops).chain(faults).chain(switches).collect()
+    }
+
+    /// The key path of the trigger of an operation or a fault of the file.
+    pub fn trigger_path(&self, element: Element) -> String {
+        match element {
+            Element::Op(i) => match self.file.op.get(i).map(op::Op::awaited) {
+                Some(Awaited::Milestone(_)) => format!("op[{i}].after"),
+                Some(Awaited::Event { .. }) => format!("op[{i}].when"),
+                Some(Awaited::Time) | None => format!("op[{i}].at"),
+            },
+            Element::Fault(i) => format!("fault[{i}].when"),
+        }
+    }
+
+    /// The operations and faults of the file, each with the trigger that it waits for; none where a swarm draws them.
+    pub fn triggers(&self) -> impl Iterator<Item = (Element, Awaited<'_>)> {
+        let ops = self.file.op.iter().map(op::Op::awaited).enumerate();
+        let faults = self.file.fault.iter().map(|fault| fault.when.awaited()).enumerate();
+        let ops = ops.map(|(i, awaited)| (Element::Op(i), awaited));
+        ops.chain(faults.map(|(i, awaited)| (Element::Fault(i), awaited)))
+    }
+
+    /// Whether the seed draws parties, operations and faults.
+    pub fn is_swarm(&self) -> bool {
+        self.file.swarm.is_some()
     }
 
     /// How long the phases last.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::dist::Dist;
+use super::fault::When;
 use super::unit::{Count, Money, Nanos};
 
 /// One operation.
@@ -23,7 +24,10 @@ pub struct Op {
     /// `<id>.done` of an earlier operation.
     #[serde(default)]
     pub after: Option<String>,
-    /// How long after that milestone.
+    /// At which event of a party's log; no time here, which stands in `at`.
+    #[serde(default)]
+    pub when: Option<When>,
+    /// How long after that milestone or event.
     #[serde(default)]
     pub delay: Option<Dist<Nanos>>,
     /// What is asked for.

@@ -14,6 +14,7 @@ use super::engine::{Engine, FaultKind};
 use super::fault::{Dropped, RotTarget, Side, Unsynced};
 use super::topology::{Backend, Role};
 use super::unit::{Blocks, ByteCount, Drift, Nanos, Ppm, Shift};
+use super::verdict::Promise;
 use super::{Expect, Phases};
 
 /// One scenario under one seed.
@@ -36,8 +37,14 @@ pub struct Plan {
     pub expect: Expect,
     /// The planted bug that is on.
     pub mutant: Option<String>,
-    /// What a campaign must have seen at least once.
+    /// The goals that the run looks for: those that a campaign must have seen, and those that it must reach itself.
     pub goals: Vec<String>,
+    /// The invariants that are judged. Left out when it is all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub always: Option<Vec<String>>,
+    /// What the run must reach after everything has healed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub eventually: Vec<Promise>,
     /// Who takes part.
     pub parties: Vec<PlannedParty>,
     /// The channels that operations may open.
@@ -195,6 +202,27 @@ pub enum OpTrigger {
         /// How long after it.
         delay: Nanos,
     },
+    /// So long after an event of a party's log, at one side of a step of its driver. After chaos, never.
+    On {
+        /// Which event, of whom, at which side.
+        step: LogStep,
+        /// How long after it.
+        delay: Nanos,
+    },
+}
+
+/// A step of a party's driver around an event of its log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogStep {
+    /// Which event; one of [`super::EVENT_NAMES`].
+    pub event: String,
+    /// Whose log.
+    pub of: String,
+    /// At which occurrence, from 1, counted over the whole run.
+    pub nth: u64,
+    /// At which step.
+    pub side: Side,
 }
 
 /// Something that operations can wait for.
@@ -288,16 +316,7 @@ pub enum FaultTrigger {
     /// So long after the start of the run.
     At(Nanos),
     /// At an event of a party's log, at one side of a step of its driver.
-    On {
-        /// Which event; one of [`super::EVENT_NAMES`].
-        event: String,
-        /// Whose log.
-        of: String,
-        /// At which occurrence, from 1, counted over the whole run.
-        nth: u64,
-        /// At which step.
-        side: Side,
-    },
+    On(LogStep),
 }
 
 /// Two parties; for one-way faults from the first to the second.

@@ -3,19 +3,23 @@
 //! Each number has a site of its own, named after its key and its element (`plan.down/fault 2`). So a tape
 //! entry changes one number of one element, and nothing else.
 
+use fairway_core::types::Amount;
+
 use super::dist::Dist;
 use super::fault::{
     ChainFault, ClockFault, Crash, DiskFault, Fault, FaultDo, Net, Often, Partition, Side, Slow,
     Target, When,
 };
+use super::names::GOAL_NAMES;
 use super::op::{ChannelPay, Op, OpKind};
 use super::plan::{
-    Element, FaultAction, FaultTrigger, Link, Milestone, OpAction, OpTrigger, Payment, Plan,
-    PlannedChain, PlannedChannel, PlannedClock, PlannedFault, PlannedNetwork, PlannedOp,
+    Element, FaultAction, FaultTrigger, Link, LogStep, Milestone, OpAction, OpTrigger, Payment,
+    Plan, PlannedChain, PlannedChannel, PlannedClock, PlannedFault, PlannedNetwork, PlannedOp,
     PlannedParty, PlannedStep, PlannedVirtual,
 };
-use super::topology::{Channel, Clock, Virtual};
+use super::topology::{Chain, Channel, Clock, Network, Virtual};
 use super::unit::{Count, Nanos, Quantity};
+use super::verdict::{Eventually, Promise, reach};
 use super::{Scenario, ScenarioFile};
 use crate::chance::{Chance, Site};
 
@@ -47,33 +51,42 @@ impl Scenario {
             determined: file.determined,
             expect: file.expect.clone(),
             mutant: file.mutant.clone(),
-            goals: file.goals.clone(),
+            goals: goals_looked_for(file),
+            always: file.always.clone(),
+            eventually: file.eventually.iter().map(|e| resolve_promise(file, e)).collect(),
             parties: topology
                 .parties
                 .iter()
                 .map(|name| resolve_party(chance, file, name))
                 .collect(),
-            channels: topology.channels.iter().map(resolve_channel).collect(),
-            virtuals: topology.virtuals.iter().map(resolve_virtual).collect(),
-            chain: PlannedChain {
-                backend: topology.chain.backend,
-                block_time: topology.chain.block_time.clone(),
-                confirmations: topology.chain.confirmations.0,
-                rpc_latency: topology.chain.rpc_latency.clone(),
-            },
-            network: PlannedNetwork {
-                latency: topology.network.latency.clone(),
-                loss: topology.network.loss,
-                duplicate: topology.network.duplicate,
-            },
+            channels: topology.channels.iter().map(|c| resolve_channel(chance, c)).collect(),
+            virtuals: topology.virtuals.iter().map(|v| resolve_virtual(chance, v)).collect(),
+            chain: resolve_chain(chance, &topology.chain),
+            network: resolve_network(chance, &topology.network),
             sync_latency: topology.disk.sync_latency.clone(),
-            patience: topology.patience,
+            patience: Drawer::of_run(chance).draw("patience", &topology.patience),
             ops,
             faults,
             absent,
             phases: file.phases,
         }
     }
+}
+
+/// The goals of a campaign, and those of each run that are not among them.
+fn goals_looked_for(file: &ScenarioFile) -> Vec<String> {
+    let mut goals = file.sometimes.clone();
+    for promised in &file.eventually {
+        if GOAL_NAMES.contains(&promised.goal.as_str()) && !goals.contains(&promised.goal) {
+            goals.push(promised.goal.clone());
+        }
+    }
+    goals
+}
+
+fn resolve_promise(file: &ScenarioFile, eventually: &Eventually) -> Promise {
+    let reach = reach(file, &eventually.goal).expect("the check saw a goal or a milestone");
+    Promise { reach, within: eventually.within }
 }
 
 /// Draws the numbers of one element.
@@ -83,6 +96,16 @@ struct Drawer<'a> {
 }
 
 impl Drawer<'_> {
+    /// Draws what belongs to no element.
+    fn of_run(chance: &mut Chance) -> Drawer<'_> {
+        Drawer { chance, owner: "run".to_string() }
+    }
+
+    /// A time that the contract counts in whole seconds.
+    fn seconds(&mut self, key: &str, dist: &Dist<Nanos>) -> Nanos {
+        Nanos::secs(self.draw(key, dist).0.div_ceil(1_000_000_000))
+    }
+
     fn site(&self, key: &str) -> Site {
         Site::new(format!("plan.{key}")).of(&self.owner)
     }
@@ -103,7 +126,7 @@ fn resolve_party(chance: &mut Chance, file: &ScenarioFile, name: &str) -> Planne
     PlannedParty {
         name: name.to_string(),
         role: party.role,
-        funds: party.funds.0,
+        funds: draw.draw("funds", &party.funds).0,
         clock,
         versions: party.versions,
     }
@@ -120,39 +143,53 @@ fn resolve_clock(draw: &mut Drawer<'_>, clock: &Clock) -> PlannedClock {
     }
 }
 
-fn resolve_channel(channel: &Channel) -> PlannedChannel {
-    let deposit = |party: &String| channel.deposits.get(party).copied().unwrap_or_default().0;
+fn resolve_channel(chance: &mut Chance, channel: &Channel) -> PlannedChannel {
+    let mut draw = Drawer { chance, owner: channel.id.clone() };
+    let mut deposit = |party: &String| match channel.deposits.get(party) {
+        Some(deposit) => draw.draw(&format!("deposits.{party}"), deposit).0,
+        None => Amount::ZERO,
+    };
     PlannedChannel {
         id: channel.id.clone(),
         deposits: (deposit(&channel.parties.0), deposit(&channel.parties.1)),
         parties: channel.parties.clone(),
-        challenge_duration: channel.challenge_duration,
+        challenge_duration: draw.seconds("challenge_duration", &channel.challenge_duration),
     }
 }
 
-fn resolve_virtual(channel: &Virtual) -> PlannedVirtual {
+fn resolve_virtual(chance: &mut Chance, channel: &Virtual) -> PlannedVirtual {
+    let mut draw = Drawer { chance, owner: channel.id.clone() };
     PlannedVirtual {
         id: channel.id.clone(),
         parties: channel.parties.clone(),
-        amount: channel.amount.0,
-        challenge_duration: channel.challenge_duration,
+        amount: draw.draw("amount", &channel.amount).0,
+        challenge_duration: draw.seconds("challenge_duration", &channel.challenge_duration),
         ledger: channel.ledger.clone(),
+    }
+}
+
+fn resolve_chain(chance: &mut Chance, chain: &Chain) -> PlannedChain {
+    PlannedChain {
+        backend: chain.backend,
+        block_time: chain.block_time.clone(),
+        confirmations: Drawer::of_run(chance).draw("chain.confirmations", &chain.confirmations).0,
+        rpc_latency: chain.rpc_latency.clone(),
+    }
+}
+
+fn resolve_network(chance: &mut Chance, network: &Network) -> PlannedNetwork {
+    let mut draw = Drawer::of_run(chance);
+    PlannedNetwork {
+        latency: network.latency.clone(),
+        loss: draw.draw("network.loss", &network.loss),
+        duplicate: draw.draw("network.duplicate", &network.duplicate),
     }
 }
 
 fn resolve_op(chance: &mut Chance, file: &ScenarioFile, index: usize, op: &Op) -> PlannedOp {
     let id = Element::Op(index);
     let mut draw = Drawer { chance, owner: id.to_string() };
-    let when = match (&op.at, &op.after) {
-        (Some(at), _) => OpTrigger::At(draw.draw("at", at)),
-        (None, after) => OpTrigger::After {
-            milestone: after
-                .as_deref()
-                .and_then(|after| milestone(file, after))
-                .expect("the check saw a time or a milestone"),
-            delay: op.delay.as_ref().map_or(Nanos::ZERO, |delay| draw.draw("delay", delay)),
-        },
-    };
+    let when = resolve_op_trigger(&mut draw, file, op);
     // The participant that stands first asks, unless the file says otherwise.
     let asks = |channel: &String, from: &Option<String>| {
         let first = || first_of(file, channel);
@@ -184,6 +221,20 @@ fn resolve_op(chance: &mut Chance, file: &ScenarioFile, index: usize, op: &Op) -
         },
     };
     PlannedOp { id, when, what }
+}
+
+fn resolve_op_trigger(draw: &mut Drawer<'_>, file: &ScenarioFile, op: &Op) -> OpTrigger {
+    if let Some(at) = &op.at {
+        return OpTrigger::At(draw.draw("at", at));
+    }
+    let step = op.when.as_ref().map(|when| resolve_when(draw, when));
+    let delay = op.delay.as_ref().map_or(Nanos::ZERO, |delay| draw.draw("delay", delay));
+    if let Some(FaultTrigger::On(step)) = step {
+        return OpTrigger::On { step, delay };
+    }
+    let milestone = op.after.as_deref().and_then(|after| milestone(file, after));
+    let milestone = milestone.expect("the check saw a time, an event or a milestone");
+    OpTrigger::After { milestone, delay }
 }
 
 fn resolve_payments(draw: &mut Drawer<'_>, pay: &ChannelPay) -> Vec<Payment> {
@@ -228,12 +279,12 @@ pub(super) fn milestone(file: &ScenarioFile, after: &str) -> Option<Milestone> {
 fn resolve_when(draw: &mut Drawer<'_>, when: &When) -> FaultTrigger {
     match (&when.at, &when.event, &when.of) {
         (Some(at), _, _) => FaultTrigger::At(draw.draw("when.at", at)),
-        (None, Some(event), Some(of)) => FaultTrigger::On {
+        (None, Some(event), Some(of)) => FaultTrigger::On(LogStep {
             event: event.clone(),
             of: of.clone(),
             nth: when.nth.as_ref().map_or(1, |nth| draw.draw("when.nth", nth).0),
             side: when.side.unwrap_or(Side::AfterSync),
-        },
+        }),
         (None, _, _) => unreachable!("the check saw a time, or an event with its party"),
     }
 }
@@ -254,7 +305,7 @@ fn resolve_fault(draw: &mut Drawer<'_>, fault: &Fault) -> FaultAction {
         }
         FaultDo::Net(net) => resolve_net(draw, link_of(fault), net),
         FaultDo::Disk(disk) => resolve_disk(draw, party_of(fault), disk),
-        FaultDo::Chain(chain) => resolve_chain(draw, chain),
+        FaultDo::Chain(chain) => resolve_chain_fault(draw, chain),
         FaultDo::Clock(ClockFault::Step(step)) => {
             FaultAction::Step { party: party_of(fault), by: draw.draw("by", &step.by) }
         }
@@ -338,7 +389,7 @@ fn resolve_disk(draw: &mut Drawer<'_>, party: String, disk: &DiskFault) -> Fault
     }
 }
 
-fn resolve_chain(draw: &mut Drawer<'_>, chain: &ChainFault) -> FaultAction {
+fn resolve_chain_fault(draw: &mut Drawer<'_>, chain: &ChainFault) -> FaultAction {
     match chain {
         ChainFault::Reorg(reorg) => {
             FaultAction::Reorg { depth: draw.draw("depth", &reorg.depth), drop: reorg.drop }

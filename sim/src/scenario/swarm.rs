@@ -154,13 +154,13 @@ impl Draw<'_> {
             let turned = self.percent("turned", index, 50);
             let (a, b) = if turned { (b, a) } else { (a, b) };
             let parties = (parties[a].clone(), parties[b].clone());
-            let mut deposit = |side| Money(ether(1 + self.below(side, index, 6) as u64));
+            let mut deposit = |side| Dist::Is(Money(ether(1 + self.below(side, index, 6) as u64)));
             let deposits = BTreeMap::from([
                 (parties.0.clone(), deposit("deposit.first")),
                 (parties.1.clone(), deposit("deposit.second")),
             ]);
             let id = format!("L{}", index + 1);
-            Channel { id, parties, deposits, challenge_duration: CHALLENGE }
+            Channel { id, parties, deposits, challenge_duration: Dist::Is(CHALLENGE) }
         };
         pairs.into_iter().enumerate().map(channel).collect()
     }
@@ -184,9 +184,9 @@ impl Draw<'_> {
             }
             if path.len() >= 2 {
                 let id = format!("V{}", virtuals.len() + 1);
-                let amount =
-                    Money(gwei(1 + self.below("virtual.amount", index, 900_000_000) as u64));
-                let (challenge_duration, ledger) = (CHALLENGE, None);
+                let gwei_max = self.below("virtual.amount", index, 900_000_000) as u64;
+                let amount = Dist::Is(Money(gwei(1 + gwei_max)));
+                let (challenge_duration, ledger) = (Dist::Is(CHALLENGE), None);
                 virtuals.push(Virtual { id, parties: path, amount, challenge_duration, ledger });
             }
         }
@@ -371,12 +371,12 @@ fn other<'a>(channel: &'a Channel, than: &str) -> Option<&'a String> {
 }
 
 fn at(at: Dist<Nanos>, what: OpKind) -> Op {
-    Op { id: None, at: Some(at), after: None, delay: None, what, _args: () }
+    Op { id: None, at: Some(at), after: None, when: None, delay: None, what, _args: () }
 }
 
 fn after(milestone: String, what: OpKind) -> Op {
     let delay = Some(Dist::Uniform(Nanos::ZERO, Nanos::secs(10)));
-    Op { id: None, at: None, after: Some(milestone), delay, what, _args: () }
+    Op { id: None, at: None, after: Some(milestone), when: None, delay, what, _args: () }
 }
 
 fn ether(n: u64) -> fairway_core::types::Amount {

@@ -106,7 +106,18 @@ fn bad_scenarios_are_refused_with_one_line_each() {
         ("unknown engine", "\"madsim\"", "\"madsin\""),
         ("no engine", "[\"reference\", \"madsim\"]", "[]"),
         ("engine twice", "\"madsim\"", "\"reference\""),
-        ("unknown goal", "schema  = 1", "schema = 1\ngoals = [\"channel-opened\"]"),
+        ("unknown goal", "schema  = 1", "schema = 1\nsometimes = [\"channel-opened\"]"),
+        ("unknown invariant", "schema  = 1", "schema = 1\nalways = [\"no-equivocaton\"]"),
+        (
+            "unknown promise",
+            "schema  = 1",
+            "schema = 1\neventually = [{ goal = \"C.close\", within = \"9s\" }]",
+        ),
+        (
+            "promise after the end",
+            "schema  = 1",
+            "schema = 1\neventually = [{ goal = \"C.closed\", within = \"9h\" }]",
+        ),
         ("violation outside negative", "schema  = 1", "schema = 1\nexpect = \"violation:x\""),
         ("neither pass nor violation", "schema  = 1", "schema = 1\nexpect = \"fail\""),
         ("mutant that may pass", "schema  = 1", "schema = 1\nmutant = \"x\""),
@@ -151,6 +162,13 @@ fn bad_scenarios_are_refused_with_one_line_each() {
             "at = \"1s\"\ndo = \"channel.open\"\nargs = { id = \"C\" }",
         ),
         ("neither at nor after", "after = \"C.open\"\ndelay = \"1s\"\n", ""),
+        ("both after and when", "after = \"C.open\"", "after = \"C.open\"\nwhen = { at = \"1s\" }"),
+        ("a time in when", "after = \"C.open\"", "when = { at = \"1s\" }"),
+        (
+            "operation at an unknown event",
+            "after = \"C.open\"",
+            "when = { event = \"StateSgined\", of = \"alice\" }",
+        ),
         ("both at and after", "after = \"C.open\"", "after = \"C.open\"\nat = \"1s\""),
         ("unknown milestone", "after = \"C.open\"", "after = \"C.opne\""),
         ("waits for itself", "after = \"C.open\"", "after = \"stream.done\""),
@@ -163,6 +181,10 @@ fn bad_scenarios_are_refused_with_one_line_each() {
         ("event of nobody", "of = \"alice\", nth", "nth"),
         ("event of a stranger", "of = \"alice\", nth", "of = \"alicia\", nth"),
         ("zeroth occurrence", "uniform = [1, 20]", "uniform = [0, 20]"),
+        ("event of no payer", "event = \"StateSigned\"", "event = \"VoucherSigned\""),
+        ("event of no payee", "event = \"StateSigned\"", "event = \"VoucherReceived\""),
+        ("event of no virtual channel", "event = \"StateSigned\"", "event = \"VirtualApproved\""),
+        ("event without its cause", "event = \"StateSigned\"", "event = \"BlocksReverted\""),
         ("unknown side", "\"after-sync\"", "\"after-synch\""),
         ("link for a crash", "target = \"alice\"", "target = [\"alice\", \"bob\"]"),
         ("no link for a partition", "target      = [\"alice\", \"bob\"]", ""),
@@ -188,6 +210,30 @@ fn bad_scenarios_are_refused_with_one_line_each() {
         lines.push(format!("[{name}]\n{problems}"));
     }
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn events_that_cannot_come_to_a_party_are_refused() {
+    let of_bob = GOOD.replacen("of = \"alice\"", "of = \"bob\"", 1);
+    let hostile = of_bob.replacen("funds = \"10 ETH\"", "role = { byzantine = \"garbage\" }", 1);
+    let poor = of_bob.replacen("bob = \"3 ETH\"", "bob = \"0 wei\"", 1);
+    let poor = poor.replacen("\"StateSigned\"", "\"DepositWanted\"", 1);
+    for (text, expected) in [
+        (
+            &hostile,
+            "expected an honest party, whose log is looked at, found `bob`, which is byzantine",
+        ),
+        (
+            &poor,
+            "expected a party that deposits into a channel, which alone has a DepositWanted, found `bob`",
+        ),
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert_eq!(error, format!("x.toml:38: fault[0].when.of: {expected}"));
+    }
+    // What a hostile peer's message can bring about stays possible.
+    let of_alice = hostile.replacen("of = \"bob\"", "of = \"alice\"", 1);
+    assert!(parse(&of_alice.replacen("\"StateSigned\"", "\"VirtualApproved\"", 1)).is_ok());
 }
 
 #[test]
@@ -300,6 +346,77 @@ fn an_override_changes_its_element_only() {
         }
         assert_eq!(plan.parties, base.parties);
     }
+}
+
+/// Goal: an operation can wait for a step of the protocol, as a fault can.
+/// Method: Bob pays back once Alice's third payment is durable at his side; the run reports when what began.
+#[test]
+fn an_operation_can_wait_for_an_event_of_a_log() {
+    let when = "when = { event = \"StateReceived\", of = \"bob\", nth = 3, side = \"after-sync\" }";
+    let op = format!(
+        "[[op]]\n{when}\ndelay = \"2s\"\ndo = \"channel.pay\"\nargs = {{ channel = \"C\", from = \"bob\", amount = \"1 wei\" }}\n[[fault]]"
+    );
+    let scenario = parse(&GOOD.replacen("[[fault]]", &op, 1)).unwrap();
+    let plan = scenario.resolve(&mut Chance::new(1));
+    assert_eq!(
+        plan.describe_element(Element::Op(3)).unwrap(),
+        "bob pays 1 wei in C 2s, counted from right after bob's 3rd StateReceived is synced"
+    );
+    let how = crate::campaign::How::reference();
+    let report = how.run(&scenario, 1, false).report;
+    let trigger = report.triggers.iter().find(|trigger| trigger.id == Element::Op(3)).unwrap();
+    assert!(trigger.came && trigger.seen >= 3, "{trigger:?}");
+    let never = scenario_with_nth(&GOOD.replacen("[[fault]]", &op, 1), 900);
+    let report = how.run(&never, 1, false).report;
+    let trigger = report.triggers.iter().find(|trigger| trigger.id == Element::Op(3)).unwrap();
+    assert!(!trigger.came && report.verdict.is_pass(), "{trigger:?} {:?}", report.verdict);
+}
+
+fn scenario_with_nth(text: &str, nth: u64) -> Scenario {
+    parse(&text.replacen("nth = 3", &format!("nth = {nth}"), 1)).unwrap()
+}
+
+/// Goal: what stands before a run is drawn for each run, within its ends, and a drawn challenge lasts whole seconds.
+/// Method: the good story with a distribution for each such number.
+#[test]
+fn what_stands_before_the_run_can_be_drawn() {
+    let mut text = GOOD.to_string();
+    for (from, to) in [
+        ("alice = \"5 ETH\"", "alice = { uniform = [\"1 ETH\", \"5 ETH\"] }"),
+        ("duration = \"60s\"", "duration = { uniform = [\"30s\", \"60s\"] }"),
+        ("funds = \"10 ETH\"", "funds = { pick = [\"4 ETH\", \"10 ETH\"] }"),
+        ("loss = \"0.5%\"", "loss = { uniform = [\"0%\", \"5%\"] }"),
+        (
+            "[topology.network]",
+            "[topology.chain]\nconfirmations = { uniform = [1, 6] }\n[topology.network]",
+        ),
+        ("[topology]", "[topology]\npatience = { uniform = [\"20s\", \"60s\"] }"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        text = text.replacen(from, to, 1);
+    }
+    let scenario = parse(&text).unwrap_or_else(|problems| panic!("{problems}"));
+    let plans: Vec<Plan> = (0..40).map(|seed| scenario.resolve(&mut Chance::new(seed))).collect();
+    let differ = |show: &dyn Fn(&Plan) -> String| {
+        plans.iter().map(show).collect::<std::collections::BTreeSet<String>>().len()
+    };
+    assert!(differ(&|p| p.channels[0].deposits.0.to_string()) > 30);
+    assert!(differ(&|p| p.channels[0].challenge_duration.to_string()) > 10);
+    assert_eq!(differ(&|p| p.party("bob").unwrap().funds.to_string()), 2);
+    assert!(differ(&|p| p.network.loss.to_string()) > 30);
+    assert_eq!(differ(&|p| p.chain.confirmations.to_string()), 6);
+    assert!(differ(&|p| p.patience.to_string()) > 30);
+    for plan in &plans {
+        let seconds = plan.channels[0].challenge_duration.0;
+        assert!(
+            seconds.is_multiple_of(1_000_000_000) && (30..=60).contains(&(seconds / 1_000_000_000))
+        );
+    }
+    // Whatever is drawn, deposits are covered.
+    let poor = text.replacen("\"4 ETH\"", "\"2 ETH\"", 1);
+    assert!(parse(&poor).unwrap_err().to_string().contains("within bob's funds of 2 ETH"));
+    let odd = text.replacen("\"30s\", \"60s\"", "\"30s\", \"60500ms\"", 1);
+    assert!(parse(&odd).unwrap_err().to_string().contains("expected whole seconds"));
 }
 
 #[test]

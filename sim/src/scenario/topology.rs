@@ -35,7 +35,7 @@ pub struct Topology {
     pub disk: Disk,
     /// How long a node waits for a silent peer before it acts alone.
     #[serde(default = "patience")]
-    pub patience: Nanos,
+    pub patience: Dist<Nanos>,
 }
 
 impl Default for Topology {
@@ -53,8 +53,8 @@ impl Default for Topology {
     }
 }
 
-fn patience() -> Nanos {
-    Nanos::secs(60)
+fn patience() -> Dist<Nanos> {
+    Dist::Is(Nanos::secs(60))
 }
 
 /// `[topology.party.<name>]`.
@@ -64,7 +64,7 @@ pub struct Party {
     /// Honest, or an adversary with a strategy.
     pub role: Role,
     /// What it owns on chain when the run begins.
-    pub funds: Money,
+    pub funds: Dist<Money>,
     /// How its clock differs from true time.
     pub clock: Clock,
     /// The oldest and the newest wire version that it speaks; by default all that this build knows.
@@ -74,7 +74,7 @@ pub struct Party {
 impl Default for Party {
     /// Honest, with 100 ETH and a good clock.
     fn default() -> Party {
-        let funds = Money(fairway_core::types::Amount::ether(100));
+        let funds = Dist::Is(Money(fairway_core::types::Amount::ether(100)));
         Party { role: Role::Honest, funds, clock: Clock::default(), versions: None }
     }
 }
@@ -260,9 +260,9 @@ pub struct Channel {
     /// Its two participants, in the order of the allocation: the first deposits first.
     pub parties: (String, String),
     /// What each puts in; a participant that is not named puts in nothing.
-    pub deposits: BTreeMap<String, Money>,
-    /// How long a challenge can be answered. Whole seconds, as the contract counts them.
-    pub challenge_duration: Nanos,
+    pub deposits: BTreeMap<String, Dist<Money>>,
+    /// How long a challenge can be answered. Whole seconds, as the contract counts them; what is drawn between is rounded up.
+    pub challenge_duration: Dist<Nanos>,
 }
 
 /// A virtual channel that operations may open. Each two neighbours share a channel.
@@ -274,9 +274,9 @@ pub struct Virtual {
     /// The payer, the intermediaries on the way, the payee.
     pub parties: Vec<String>,
     /// Most that can be paid.
-    pub amount: Money,
-    /// How long a challenge can be answered. Whole seconds, as the contract counts them.
-    pub challenge_duration: Nanos,
+    pub amount: Dist<Money>,
+    /// How long a challenge can be answered. Whole seconds, as the contract counts them; what is drawn between is rounded up.
+    pub challenge_duration: Dist<Nanos>,
     /// In which channel the payer guarantees it; by default the node chooses.
     #[serde(default)]
     pub ledger: Option<String>,
@@ -291,7 +291,7 @@ pub struct Chain {
     /// The time between two blocks, drawn for each block.
     pub block_time: Dist<Nanos>,
     /// How many blocks must stand on a fact before a node believes it.
-    pub confirmations: Count,
+    pub confirmations: Dist<Count>,
     /// How long an endpoint takes to answer, drawn for each call.
     pub rpc_latency: Dist<Nanos>,
 }
@@ -302,7 +302,7 @@ impl Default for Chain {
         Chain {
             backend: Backend::Model,
             block_time: Dist::Is(Nanos::secs(1)),
-            confirmations: Count(3),
+            confirmations: Dist::Is(Count(3)),
             rpc_latency: Dist::Uniform(Nanos::millis(5), Nanos::millis(50)),
         }
     }
@@ -335,16 +335,16 @@ pub struct Network {
     /// The time a frame travels, drawn for each frame.
     pub latency: Dist<Nanos>,
     /// How many frames never arrive.
-    pub loss: Ppm,
+    pub loss: Dist<Ppm>,
     /// How many frames arrive twice.
-    pub duplicate: Ppm,
+    pub duplicate: Dist<Ppm>,
 }
 
 impl Default for Network {
     /// 5 to 50 ms, nothing lost, nothing doubled.
     fn default() -> Network {
         let latency = Dist::Uniform(Nanos::millis(5), Nanos::millis(50));
-        Network { latency, loss: Ppm(0), duplicate: Ppm(0) }
+        Network { latency, loss: Dist::Is(Ppm(0)), duplicate: Dist::Is(Ppm(0)) }
     }
 }
 

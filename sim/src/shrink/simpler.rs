@@ -143,6 +143,10 @@ fn each_knob(plan: &mut Plan, show: &mut dyn FnMut(usize, Knob<'_>)) {
         match &mut op.when {
             OpTrigger::At(at) => show(Knob::Time(at, Nanos::ZERO)),
             OpTrigger::After { delay, .. } => show(Knob::Time(delay, Nanos::ZERO)),
+            OpTrigger::On { step, delay } => {
+                show(Knob::Count(&mut step.nth));
+                show(Knob::Time(delay, Nanos::ZERO));
+            }
         }
         match &mut op.what {
             OpAction::Pay { payments, .. } => {
@@ -158,7 +162,7 @@ fn each_knob(plan: &mut Plan, show: &mut dyn FnMut(usize, Knob<'_>)) {
     for fault in &mut plan.faults {
         match &mut fault.when {
             FaultTrigger::At(at) => show(Knob::Time(at, Nanos::ZERO)),
-            FaultTrigger::On { nth, .. } => show(Knob::Count(nth)),
+            FaultTrigger::On(step) => show(Knob::Count(&mut step.nth)),
         }
         show(Knob::Fault(&mut fault.what));
         knobs_of_fault(&mut fault.what, &mut show);

@@ -29,9 +29,12 @@ fn in_place_of(waiting: &OpTrigger, gone: Element, when: &OpTrigger) -> Option<O
                 OpTrigger::After { milestone, delay: before } => {
                     OpTrigger::After { milestone: milestone.clone(), delay: before.plus(*delay) }
                 }
+                OpTrigger::On { step, delay: before } => {
+                    OpTrigger::On { step: step.clone(), delay: before.plus(*delay) }
+                }
             })
         }
-        OpTrigger::After { .. } | OpTrigger::At(_) => None,
+        OpTrigger::After { .. } | OpTrigger::On { .. } | OpTrigger::At(_) => None,
     }
 }
 

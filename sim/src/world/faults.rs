@@ -353,6 +353,7 @@ impl World {
             }
         }
         self.observe(&Observed::Healed);
+        self.schedule_promises();
     }
 
     /// Whether nothing more can go wrong: every fault at a fixed time has struck, and none still lasts.
@@ -388,6 +389,10 @@ impl World {
             return;
         }
         self.goals_at_the_end();
+        self.judge_promises();
+        if self.violation.is_some() {
+            return;
+        }
         let honest: Vec<_> =
             nodes.iter().filter(|(id, _)| self.parties[id.0].strategy.is_none()).copied().collect();
         let World { now, trace, recorder, watch, violation, chain, .. } = self;

@@ -34,6 +34,11 @@ impl Goals {
         self.reached.iter().copied()
     }
 
+    /// Whether this one was reached.
+    pub(super) fn has_reached(&self, goal: &str) -> bool {
+        self.reached.contains(goal)
+    }
+
     pub(super) fn reach(&mut self, goal: &'static str) {
         if self.wanted.contains(goal) {
             self.reached.insert(goal);

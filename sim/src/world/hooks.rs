@@ -9,12 +9,12 @@ use fairway_core::types::Lsn;
 use fairway_core::wire::Wire;
 
 use super::party::events_written;
-use super::{Act, Timer, World};
+use super::{Act, Armed, Timer, World};
 use crate::byzantine::Seen;
 use crate::disk::DiskError;
 use crate::observe::{Observed, PartyId};
-use crate::scenario::FaultTrigger;
 use crate::scenario::Side;
+use crate::scenario::{FaultTrigger, LogStep, OpTrigger};
 
 impl World {
     /// Counts a step; says whether the process dies before taking it.
@@ -315,22 +315,32 @@ impl World {
     }
 
     fn arm(&mut self, id: PartyId, name: &str, count: u64) {
-        for (i, fault) in self.plan.faults.iter().enumerate() {
-            if let FaultTrigger::On { event, of, nth, side } = &fault.when
-                && self.waiting[i]
-                && event == name
-                && *nth == count
-                && *of == self.plan.parties[id.0].name
+        let of = &self.plan.parties[id.0].name;
+        let comes = |step: &LogStep| step.event == name && step.nth == count && step.of == *of;
+        for (i, op) in self.plan.ops.iter().enumerate() {
+            if let OpTrigger::On { step, .. } = &op.when
+                && !self.healed
+                && comes(step)
             {
-                self.armed.push((i, id, *side));
+                self.armed.push((Armed::Op(i), id, step.side));
+            }
+        }
+        for (i, fault) in self.plan.faults.iter().enumerate() {
+            if let FaultTrigger::On(step) = &fault.when
+                && self.waiting[i]
+                && comes(step)
+            {
+                self.armed.push((Armed::Fault(i), id, step.side));
             }
         }
     }
 
     fn strike_armed(&mut self, id: PartyId, side: Side) {
         while let Some(at) = self.armed.iter().position(|(_, p, s)| *p == id && *s == side) {
-            let (fault, _, _) = self.armed.remove(at);
-            self.strike(fault);
+            match self.armed.remove(at).0 {
+                Armed::Op(op) => self.event_came(op),
+                Armed::Fault(fault) => self.strike(fault),
+            }
         }
     }
 }

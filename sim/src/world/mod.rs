@@ -13,7 +13,9 @@ pub mod meetings;
 pub mod memo;
 pub mod network;
 pub mod party;
+pub mod promises;
 mod setup;
+pub mod triggers;
 pub mod workload;
 
 use std::cmp::{Ordering, Reverse};
@@ -127,6 +129,7 @@ pub(crate) enum Timer {
     Feed { party: PartyId, incarnation: u64, input: Input },
     Fetch { party: PartyId, incarnation: u64, from: BlockNum },
     Heal,
+    Promise(usize),
     End,
 }
 
@@ -156,6 +159,13 @@ impl PartialEq for Due {
 }
 
 impl Eq for Due {}
+
+/// What an event of a log sets off: an operation or a fault, by its place in the plan.
+#[derive(Clone, Copy, Debug)]
+enum Armed {
+    Op(usize),
+    Fault(usize),
+}
 
 /// The end of a fault that lasts.
 #[derive(Clone, Debug)]
@@ -210,8 +220,8 @@ pub struct World {
     timers: BinaryHeap<Reverse<Due>>,
     sequence: u64,
     acts: VecDeque<Act>,
-    /// Triggers whose event was appended and that strike at a later step of the same party: fault, party, side.
-    armed: Vec<(usize, PartyId, Side)>,
+    /// Triggers whose event was appended and that strike at a later step of the same party.
+    armed: Vec<(Armed, PartyId, Side)>,
     /// Faults that have not struck yet.
     waiting: Vec<bool>,
     /// Faults that last and have not ended.
@@ -273,7 +283,7 @@ impl World {
             fired: IndexMap::new(),
             goals: Goals::new(&plan.goals),
             meetings: Meetings::new(parties.len()),
-            watch: setup::watching(&setting, &options.ignore),
+            watch: setup::watching(&setting, plan.always.as_deref(), &options.ignore),
             setting,
             options,
             workload: Workload::new(&plan, &mut chance),
@@ -383,6 +393,7 @@ impl World {
                 self.answer_fetch(party, incarnation, from)
             }
             Timer::Heal => self.heal(),
+            Timer::Promise(promise) => self.judge_promise(promise),
             Timer::End => self.end_unsettled(),
         }
     }

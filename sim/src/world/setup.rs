@@ -96,8 +96,9 @@ pub(super) fn make_party(
 }
 
 /// The invariants that watch this run.
-pub(super) fn watching(setting: &Setting, ignore: &[String]) -> Watch {
+pub(super) fn watching(setting: &Setting, always: Option<&[String]>, ignore: &[String]) -> Watch {
     let mut all = invariant::all(setting);
+    all.retain(|i| always.is_none_or(|names| names.iter().any(|name| name == i.name())));
     all.retain(|i| !ignore.iter().any(|name| name == i.name()));
     Watch::new(setting, all)
 }

@@ -28,6 +28,7 @@ pub struct Workload {
     waiting: Vec<usize>,
     pending: BTreeMap<u64, Pending>,
     requests: u64,
+    begun: BTreeSet<usize>,
     unfinished: BTreeSet<usize>,
     payments_left: BTreeMap<usize, usize>,
     /// Last state seen of each party: whether it has nothing left to do, and its channels' phases.
@@ -67,6 +68,11 @@ impl Workload {
         self.channels.get(name).copied()
     }
 
+    /// Whether the operation at this place of the plan has begun.
+    pub(super) fn has_begun(&self, op: usize) -> bool {
+        self.begun.contains(&op)
+    }
+
     fn finish(&mut self, op: usize, id: Element) {
         self.unfinished.remove(&op);
         self.reached.insert(Milestone::Done(id));
@@ -97,7 +103,7 @@ impl World {
         for op in 0..self.plan.ops.len() {
             match &self.plan.ops[op].when {
                 OpTrigger::At(at) => self.at(at.0, Timer::Op(op)),
-                OpTrigger::After { .. } => self.workload.waiting.push(op),
+                OpTrigger::After { .. } | OpTrigger::On { .. } => self.workload.waiting.push(op),
             }
         }
     }
@@ -145,6 +151,7 @@ impl World {
         if self.healed && !self.workload.unfinished.contains(&op) {
             return;
         }
+        self.workload.begun.insert(op);
         let action = self.plan.ops[op].what.clone();
         let channel = |name: &str| self.workload.channel(name);
         let (from, command) = match &action {
@@ -315,18 +322,24 @@ impl World {
         }
         let waiting = std::mem::take(&mut self.workload.waiting);
         for op in waiting {
-            let OpTrigger::After { milestone, delay } = self.plan.ops[op].when.clone() else {
-                continue;
-            };
-            if self.is_reached(&milestone) {
-                self.after(delay.0, Timer::Op(op));
-            } else {
-                self.workload.waiting.push(op);
+            match self.plan.ops[op].when.clone() {
+                OpTrigger::After { milestone, delay } if self.is_reached(&milestone) => {
+                    self.after(delay.0, Timer::Op(op));
+                }
+                OpTrigger::After { .. } | OpTrigger::On { .. } => self.workload.waiting.push(op),
+                OpTrigger::At(_) => {}
             }
         }
     }
 
-    fn is_reached(&mut self, milestone: &Milestone) -> bool {
+    /// The event came that this operation has waited for.
+    pub(super) fn event_came(&mut self, op: usize) {
+        let OpTrigger::On { delay, .. } = self.plan.ops[op].when else { return };
+        self.workload.waiting.retain(|waiting| *waiting != op);
+        self.after(delay.0, Timer::Op(op));
+    }
+
+    pub(super) fn is_reached(&mut self, milestone: &Milestone) -> bool {
         if self.workload.reached.contains(milestone) {
             return true;
         }
