@@ -199,7 +199,7 @@ impl ChainSim {
         }
         let mined = body.iter().map(|id| &self.txs[id.index()]);
         let succeeded = mined.filter(|tx| matches!(tx.fate, Fate::Included { result: Ok(()), .. }));
-        let block = Block::new(header, logs).with_calldata(succeeded.map(|tx| &tx.call));
+        let block = Block::new(header, logs).with_calldata(succeeded.map(|tx| &*tx.call));
         self.blocks.push(Arc::new(block));
         self.recent.push_back(Recent { body, after });
         if self.recent.len() > SNAPSHOTS_MAX + 1 {
