@@ -1,6 +1,9 @@
 //! What participants of a virtual channel may say of it, and what they tell whom.
 
+use alloc::vec::Vec;
+
 use super::virtuals::*;
+use crate::chain_view::{OnChain, OnChainStatus};
 use crate::channel::Phase;
 use crate::channel::testkit::*;
 use crate::effect::Refusal;
@@ -9,6 +12,7 @@ use crate::input::{Command, Input, Message, Verified};
 use crate::machine::node::Handled;
 use crate::machine::outbox::Want;
 use crate::machine::testkit::*;
+use crate::machine::virtual_outbox::{self, VirtualSources};
 use crate::nitro::State;
 use crate::objective::Objective;
 use crate::types::{Amount, ChannelId, TurnNum};
@@ -82,4 +86,32 @@ fn the_payer_alone_tells_of_its_vouchers() {
         world.nodes[who].state().wishes_of(id::<3>()).any(|(wish, _)| told(&wish.want))
     };
     assert_eq!([0, 1, 2].map(tells), [true, false, false]);
+}
+
+/// Goal: who has finished still tells the others of the end, which they need to get their guarantees back; but not where the chain
+/// decides, since who never agreed to it would never acknowledge it.
+#[test]
+fn the_end_is_told_beyond_the_end() {
+    let world: World<2> = opened();
+    let ended = |by: &[usize]| {
+        let mut channel = v(&world, ALICE).clone();
+        let end = channel.state(TurnNum::VIRTUAL_FINAL, wei(0)).unwrap();
+        channel.merge(signed(end, &by.iter().copied().map(key_of).collect::<Vec<_>>()));
+        channel
+    };
+    let (agreed, proposed) = (ended(&[ALICE, BOB]), ended(&[ALICE]));
+    let on_chain = OnChainStatus::Recorded(TurnNum::POSTFUND);
+    for (name, channel, phase, status, told) in [
+        ("agreed", &agreed, Phase::Finished, OnChainStatus::Untouched, true),
+        ("agreed, after a challenge", &agreed, Phase::Finished, on_chain.clone(), true),
+        ("proposed", &proposed, Phase::Finished, OnChainStatus::Untouched, true),
+        ("proposed, after a challenge", &proposed, Phase::Finished, on_chain.clone(), false),
+        ("proposed, disputed", &proposed, Phase::Disputed, on_chain, false),
+    ] {
+        let channel = VirtualChannel { phase, ..channel.clone() };
+        let head = OnChain { status, ..OnChain::default() };
+        let sources = VirtualSources { channel: &channel, head: &head, dispute: None };
+        let expected = told.then_some(MessageKey::StateTo(TurnNum::VIRTUAL_FINAL, 1));
+        assert_eq!(virtual_outbox::messages(&sources), Vec::from_iter(expected), "{name}");
+    }
 }
