@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 
 use super::testkit::*;
 use super::*;
+use crate::chain_view::Challenge;
 use crate::nitro::Allocation;
+use crate::types::ChainTime;
 
 fn bad(n: u64, why: &'static str) -> Result<(), Refusal> {
     Err(Refusal::BadState { turn: turn(n), why })
@@ -347,4 +349,66 @@ fn deposits_stand_in_the_order_of_the_allocations() {
         assert_eq!(channel.total(), wei(20));
     }
     assert_eq!(Channel::new(channel_id(), &terms(), APP, carol().address(), Timestamp(0)), None);
+}
+
+/// Goal: a guarantee that stands, or that may come to, keeps the channel from its end, in which it could never be reclaimed.
+#[test]
+fn a_channel_with_a_guarantee_has_no_closing_state() {
+    let guaranteed = |n| {
+        with(state(n, [12, 8]), |s| {
+            let [left, right] = terms().participants;
+            let target = ChannelId(B256::repeat_byte(9));
+            let mut layout = Layout::of(&s.outcome, [left, right]).unwrap();
+            layout.add(ledger::Guarantee { target, amount: wei(2), left, right }).unwrap();
+            s.outcome = layout.outcome();
+        })
+    };
+    let plain = channel_at(&bob(), state(5, [12, 8]));
+    let standing = channel_at(&bob(), guaranteed(5));
+    let mut proposed = plain.clone();
+    proposed.merge(signed(guaranteed(6), &[alice()]));
+    for (name, channel, closing) in [
+        ("none", plain, Some(final_state(6, [12, 8]))),
+        ("one that stands", standing, None),
+        ("one that is proposed", proposed, None),
+    ] {
+        assert_eq!(channel.has_guarantees(), closing.is_none(), "{name}");
+        assert_eq!(channel.closing_state(), closing, "{name}");
+    }
+}
+
+/// Goal: every step on chain is a milestone of its own, and money that reaches no mark is none. Method: Bob deposits second.
+#[test]
+fn a_milestone_is_a_mark_of_funding_a_turn_or_a_payout() {
+    let channel = new_channel(&bob());
+    let held = |amount| OnChain { held: wei(amount), ..OnChain::default() };
+    let status = |status| OnChain { status, ..held(20) };
+    let challenged = |n| {
+        let State { turn, outcome, .. } = state(n, [12, 8]);
+        let finalizes_at = ChainTime(1_000);
+        status(OnChainStatus::Challenged(Challenge {
+            turn,
+            finalizes_at,
+            state_hash: B256::ZERO,
+            outcome,
+        }))
+    };
+    let steps = [
+        held(0),
+        held(10),
+        held(20),
+        status(OnChainStatus::Recorded(turn(4))),
+        status(OnChainStatus::Recorded(turn(5))),
+        challenged(5),
+        challenged(6),
+        OnChain { reclaims: 1, ..challenged(6) },
+        OnChain { reclaims: 1, payouts: vec![(wei(20), wei(8))], ..challenged(6) },
+        status(OnChainStatus::Concluded(ChainTime(900))),
+    ];
+    for (i, step) in steps.iter().enumerate() {
+        for other in &steps[..i] {
+            assert_ne!(channel.milestone(step), channel.milestone(other), "{step:?} {other:?}");
+        }
+    }
+    assert_eq!(channel.milestone(&held(19)), channel.milestone(&held(10)));
 }

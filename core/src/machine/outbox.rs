@@ -303,3 +303,26 @@ pub fn claim(signed: &SignedState) -> StateClaim {
     let sigs = signed.sigs().iter().map(|(i, s)| (*i, *s)).collect();
     StateClaim { state: signed.state().clone(), sigs }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    /// Goal: what calldata shows is tried first and again and again, and every other reading has its turn: it may be a lie.
+    #[test]
+    fn every_other_attempt_takes_the_reading_that_calldata_shows() {
+        let unread = OnChain::default();
+        let shown = OnChain { reclaimed: vec![ChannelId::default()], ..OnChain::default() };
+        for (name, head, count, expected) in [
+            ("nothing is shown", &unread, 3, [0, 1, 2, 0, 1, 2]),
+            ("something is", &shown, 3, [0, 1, 0, 2, 0, 1]),
+            ("there is no other", &shown, 1, [0; 6]),
+        ] {
+            let taken: Vec<_> = (0..6).map(|attempt| reading(head, attempt, count)).collect();
+            assert_eq!(taken, expected.map(Some), "{name}");
+        }
+        assert_eq!([&unread, &shown].map(|head| reading(head, 0, 0)), [None; 2]);
+    }
+}

@@ -325,3 +325,34 @@ pub fn after_foreign_end(cx: &Context<'_>) -> Option<Crank> {
         && cx.objective(ObjectiveKind::Dispute).is_none();
     (over && unattended).then(|| cx.dispute(Origin::Violation))
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::B256;
+
+    use super::*;
+    use crate::channel::testkit::*;
+    use crate::ledger::{Guarantee, Layout};
+    use crate::types::Address;
+    use crate::virtual_channel;
+
+    /// Goal: a peer that finalizes a state with many guarantees cannot have us try every way in which they may have been reclaimed.
+    /// Method: the chain has decided half of 24 guarantees and shows one reclaim more than those explain.
+    #[test]
+    fn the_reclaims_that_are_tried_are_bounded() {
+        let [left, right] = terms().participants;
+        let guarantee = |n| {
+            let target = ChannelId(B256::repeat_byte(n));
+            (target, Guarantee { target, amount: wei(1), left, right })
+        };
+        let mut finalized = Layout::of(&state(5, [12, 8]).outcome, [left, right]).unwrap();
+        finalized.guarantees = (1..=24).map(guarantee).collect();
+        let unpaid = virtual_channel::outcome(&[left, right], Address::ZERO, wei(1), wei(0));
+        let decided = (unpaid.unwrap(), B256::ZERO);
+        let targets = (1..=12).map(|n| (guarantee(n).0, decided.clone())).collect();
+        let mut reclaims = Reclaims { targets, readings: Vec::new(), steps: 0 };
+        reclaims.read(&finalized.outcome(), 13, 0);
+        assert_eq!(reclaims.steps, STEPS_MAX);
+        assert_eq!(reclaims.readings, Vec::<Outcome>::new());
+    }
+}

@@ -1,5 +1,7 @@
 //! Each flowchart, one row a stage: what is emitted or waited for.
 
+mod virtuals;
+
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -102,30 +104,34 @@ impl Scene {
         })
     }
 
-    /// In one word and what goes with it.
     fn says(&self) -> Said {
-        match self.crank() {
-            Crank::Wait(waiting) => Said::Waits(waiting),
-            Crank::Emit(Event::StateSigned { state, .. }) => {
-                Said::Signs(state.turn().get(), state.state().is_final)
-            }
-            Crank::Emit(Event::DepositWanted { held_before, amount, .. }) => {
-                Said::Deposits(held_before, amount)
-            }
-            Crank::Emit(Event::TxWanted { tx, .. }) => Said::Wants(match tx {
-                WantedTx::Challenge { .. } => "challenge",
-                WantedTx::Checkpoint { .. } => "checkpoint",
-                WantedTx::Conclude => "conclude",
-                WantedTx::TransferAll => "transfer all",
-                WantedTx::TransferMine => "transfer mine",
-                WantedTx::Redeem { .. } => "redeem",
-                WantedTx::Reclaim { .. } => "reclaim",
-            }),
-            Crank::Emit(Event::ObjectiveApproved { id, .. }) => Said::Approves(id.kind),
-            Crank::Emit(Event::ObjectiveCompleted { id }) => Said::Completes(id.kind),
-            Crank::Emit(Event::ObjectiveRejected { id, .. }) => Said::Rejects(id.kind),
-            Crank::Emit(other) => panic!("{other:?}"),
+        said(self.crank())
+    }
+}
+
+/// In one word and what goes with it.
+fn said(crank: Crank) -> Said {
+    match crank {
+        Crank::Wait(waiting) => Said::Waits(waiting),
+        Crank::Emit(Event::StateSigned { state, .. }) => {
+            Said::Signs(state.turn().get(), state.state().is_final)
         }
+        Crank::Emit(Event::DepositWanted { held_before, amount, .. }) => {
+            Said::Deposits(held_before, amount)
+        }
+        Crank::Emit(Event::TxWanted { tx, .. }) => Said::Wants(match tx {
+            WantedTx::Challenge { .. } => "challenge",
+            WantedTx::Checkpoint { .. } => "checkpoint",
+            WantedTx::Conclude => "conclude",
+            WantedTx::TransferAll => "transfer all",
+            WantedTx::TransferMine => "transfer mine",
+            WantedTx::Redeem { .. } => "redeem",
+            WantedTx::Reclaim { .. } => "reclaim",
+        }),
+        Crank::Emit(Event::ObjectiveApproved { id, .. }) => Said::Approves(id.kind),
+        Crank::Emit(Event::ObjectiveCompleted { id }) => Said::Completes(id.kind),
+        Crank::Emit(Event::ObjectiveRejected { id, .. }) => Said::Rejects(id.kind),
+        Crank::Emit(other) => panic!("{other:?}"),
     }
 }
 

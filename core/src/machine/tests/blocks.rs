@@ -146,6 +146,16 @@ fn an_endpoint_behind_us_is_waited_for() {
     assert_eq!(fetched(&handled), [11]);
 }
 
+#[test]
+fn an_answer_that_ends_below_the_head_is_asked_on_at_once() {
+    for (name, head, next) in [("below the head", 15, vec![13]), ("at the head", 12, vec![])] {
+        let mut world = world_at(10);
+        let (from, blocks) = (BlockNum(11), vec![empty(11, 0), empty(12, 0)]);
+        let handled = world.input(ALICE, Input::Blocks { from, head: block_ref(head, 0), blocks });
+        assert_eq!(fetched(&handled), next, "{name}");
+    }
+}
+
 /// Goal: a withheld log delays the node, and a false positive of the bloom delays it only `bloom_refetch_max` times.
 #[test]
 fn a_suspicious_block_is_fetched_again_up_to_the_limit() {

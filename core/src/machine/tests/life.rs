@@ -1,5 +1,6 @@
 //! Whole lives of a channel: what is logged, wished for and waited for after each stage.
 
+use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -47,6 +48,17 @@ fn wishes_follow_the_stages_of_opening() {
     assert_eq!(wants(&world, BOB), []);
     assert_eq!(world.channel(BOB).phase, Phase::Open);
     assert_eq!(world.chain.held(Address::ZERO, channel_id()), wei(20));
+}
+
+#[test]
+fn every_event_changes_the_digest() {
+    let world = World::open();
+    let mut state = crate::machine::NodeState::default();
+    let mut digests = BTreeSet::from([state.digest()]);
+    for (at, event) in &world.logs[ALICE] {
+        state.apply(*at, event.clone());
+        assert!(digests.insert(state.digest()), "{}", event.name());
+    }
 }
 
 #[test]

@@ -161,6 +161,38 @@ fn a_follower_that_asks_for_too_much_is_dropped_and_too_often_is_refused() {
     assert_eq!(refused(&world, ALICE, "limit"), 1);
 }
 
+#[test]
+fn update_requests_are_heard_by_the_leader_of_an_open_channel_alone() {
+    let open = Command::Open(terms());
+    let force = Command::ForceClose { channel: channel_id() };
+    for (name, who, mut world, command) in [
+        ("not open yet", ALICE, World::new(), Some(open)),
+        ("open", ALICE, World::open(), None),
+        ("disputed", ALICE, World::open(), Some(force)),
+        ("the follower", BOB, World::open(), None),
+    ] {
+        let heard = command.is_none() && who == ALICE;
+        if let Some(command) = command {
+            world.command(ALICE, command).unwrap();
+        }
+        let (channel, id, amount) = (channel_id(), UpdateId(1), wei(1));
+        let handled = world.hear_wire(who, Wire::UpdateRequest { channel, id, amount });
+        assert_eq!(names(&handled).contains(&"UpdateWanted"), heard, "{name}");
+        assert_eq!(refused(&world, who, "not_open"), u64::from(!heard), "{name}");
+    }
+}
+
+/// Goal: of one turn we sign one state, whatever the peer offers instead, also where we would gain by it.
+#[test]
+fn another_state_of_a_turn_that_we_signed_is_refused() {
+    let mut world = World::open();
+    world.cut[ALICE] = true;
+    world.command(ALICE, Command::Pay { channel: channel_id(), amount: wei(1) }).unwrap();
+    let handled = world.hear(ALICE, Message::State(signed(state(2, [11, 9]), &[bob()])));
+    assert_eq!((names(&handled), sent(&handled)), (vec![], vec![]));
+    assert_eq!(refused(&world, ALICE, "equivocation"), 1);
+}
+
 /// Goal: a peer's refusal counts before we have something at stake, and never afterwards.
 #[test]
 fn rejections_count_only_before_commitment() {

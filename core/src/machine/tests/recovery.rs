@@ -190,9 +190,11 @@ fn silence_is_counted_from_the_start_of_the_process() {
 #[test]
 fn an_unsolicited_resume_adds_only_states_that_may_follow() {
     let mut world = World::open();
-    let (supported, yours) = (Some(by_both(state(1, [10, 10]))), None);
-    let resume = Message::Resume { channel: channel_id(), supported, yours };
-    assert_eq!(world.hear(ALICE, resume).events, []);
+    for known in [state(0, [10, 10]), state(1, [10, 10])] {
+        let (supported, yours) = (Some(by_both(known)), None);
+        let resume = Message::Resume { channel: channel_id(), supported, yours };
+        assert_eq!(world.hear(ALICE, resume).events, []);
+    }
     for forged in [state(2, [0, 20]), state(5, [20, 0]), final_state(2, [9, 11])] {
         let yours = Some(signed(forged, &[bob()]));
         let resume = Message::Resume { channel: channel_id(), supported: None, yours };

@@ -477,8 +477,9 @@ fn guarantees_that_a_peer_reclaims_out_of_order_lock_nothing() {
 /// Method: of nine guarantees Bob reclaims the first four; the calldata is replaced by lies, more of them than there are reclaims.
 #[test]
 fn calldata_that_names_the_wrong_guarantees_costs_nothing() {
+    type Lie = fn(&[ChannelId]) -> Vec<ChannelId>;
     let nowhere = ChannelId(B256::repeat_byte(9));
-    let lies: [fn(&[ChannelId]) -> Vec<ChannelId>; 3] = [
+    let lies: [Lie; 3] = [
         |ids| ids[5..].to_vec(),
         |_| (0..9).map(|n| ChannelId(B256::repeat_byte(n))).collect(),
         |ids| vec![ids[8]; 9],
