@@ -25,6 +25,8 @@ const DUST_MAX: u64 = 6;
 pub struct Meddler {
     made: u64,
     dust: BTreeMap<ChannelId, u64>,
+    /// Ledger channels of which it has reclaimed a part. It leaves the rest to others, who have to find out what is left.
+    begun: BTreeSet<ChannelId>,
 }
 
 impl BesideHonesty for Meddler {
@@ -46,7 +48,7 @@ impl BesideHonesty for Meddler {
                 calls.push(cabal.record.deposit(channel, amount));
             }
             if cabal.record.is_final(channel) {
-                calls.extend(meddle(channel, cabal, choice));
+                calls.extend(self.meddle(channel, cabal, choice));
             }
         }
         let room = CALLS_MAX.saturating_sub(self.made) as usize;
@@ -57,43 +59,49 @@ impl BesideHonesty for Meddler {
     }
 }
 
+impl Meddler {
+    /// What a stranger can do to a finalized channel.
+    fn meddle(&mut self, channel: ChannelId, cabal: &Cabal, choice: &mut Choice<'_>) -> Vec<Call> {
+        let record = &cabal.record;
+        let mut calls = Vec::new();
+        let draw = choice("meddler/order", 4);
+        match draw {
+            0 if !self.begun.contains(&channel) => {
+                let guarantees = record.guarantees(channel).into_iter();
+                calls.extend(guarantees.filter_map(|(slot, to)| record.reclaim(channel, slot, to)));
+            }
+            1 if !self.begun.contains(&channel) => {
+                calls.extend(record.reclaims_from_the_end(channel));
+                if !calls.is_empty() {
+                    self.begun.insert(channel);
+                }
+            }
+            _ => {}
+        }
+        let entries = record.outcomes.get(&channel).and_then(|r| r.outcome.first());
+        let count = entries.map_or(0, |exit| exit.allocations.len() as u64);
+        match choice("meddler/payout", 4) {
+            0 => calls.extend(record.transfer_all(channel)),
+            1 if count > 0 => {
+                let one = choice("meddler/index", count);
+                calls.extend(record.transfer(channel, vec![one]));
+            }
+            2 => calls.extend(record.transfer(channel, (0..count).collect())),
+            _ => calls.extend(record.transfer(channel, (1..count).collect())),
+        }
+        if draw == 3 {
+            calls.reverse();
+        }
+        calls
+    }
+}
+
 /// Every channel that shows on chain: deposited into, on record, or guaranteed by one that is.
 fn known(cabal: &Cabal) -> BTreeSet<ChannelId> {
     let record = &cabal.record;
     let on_record = record.outcomes.keys();
     let targets = on_record.clone().flat_map(|c| record.guarantees(*c)).map(|(_, target)| target);
     record.held.keys().chain(on_record).copied().chain(targets).collect()
-}
-
-/// What a stranger can do to a finalized channel.
-fn meddle(channel: ChannelId, cabal: &Cabal, choice: &mut Choice<'_>) -> Vec<Call> {
-    let record = &cabal.record;
-    let mut calls = Vec::new();
-    let draw = choice("meddler/order", 4);
-    match draw {
-        0 => {
-            let guarantees = record.guarantees(channel).into_iter();
-            calls.extend(guarantees.filter_map(|(slot, to)| record.reclaim(channel, slot, to)));
-        }
-        // Whoever wants to go on has to find out which.
-        1 => calls.extend(record.reclaims_from_the_end(channel)),
-        _ => {}
-    }
-    let entries = record.outcomes.get(&channel).and_then(|r| r.outcome.first());
-    let count = entries.map_or(0, |exit| exit.allocations.len() as u64);
-    match choice("meddler/payout", 4) {
-        0 => calls.extend(record.transfer_all(channel)),
-        1 if count > 0 => {
-            let one = choice("meddler/index", count);
-            calls.extend(record.transfer(channel, vec![one]));
-        }
-        2 => calls.extend(record.transfer(channel, (0..count).collect())),
-        _ => calls.extend(record.transfer(channel, (1..count).collect())),
-    }
-    if draw == 3 {
-        calls.reverse();
-    }
-    calls
 }
 
 #[cfg(test)]
