@@ -101,6 +101,28 @@ fn payments_go_both_ways_and_the_close_pays_out() {
     assert_eq!(world.chain.held(Address::ZERO, channel_id()), wei(0));
 }
 
+/// Goal: a new block wakes what may have something to do by time alone, and nothing that came to its end.
+/// Method: a life from the opening to the payout; whose channel is due with blocks after each stage.
+#[test]
+fn a_channel_is_due_with_blocks_while_something_is_under_way() {
+    let due = |world: &World| {
+        [ALICE, BOB].map(|who| world.nodes[who].due_with_blocks().contains(&channel_id()))
+    };
+    let mut world = World::new();
+    world.cut = [true; 2];
+    world.command(ALICE, Command::Open(terms())).unwrap();
+    assert_eq!(due(&world), [true, false], "approved, and nothing on chain yet");
+    world.cut = [false; 2];
+    world.pass(2);
+    assert_eq!(due(&world), [true, true], "Bob heard of it");
+    world.mine(14);
+    assert_eq!(due(&world), [false, false], "open");
+    world.command(BOB, Command::Close { channel: channel_id() }).unwrap();
+    assert_eq!(due(&world), [true, true], "closing");
+    world.mine(20);
+    assert_eq!(due(&world), [false, false], "paid out");
+}
+
 #[test]
 fn a_force_close_challenges_waits_and_collects() {
     let mut world = World::open();
