@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use fairway_sim::build_id;
-use fairway_sim::scenario::Library;
+use fairway_sim::scenario::{Library, fill_tables};
 use serde_json::Value;
 
 fn sim(folder: &Path, arguments: &[&str]) -> Output {
@@ -168,7 +168,7 @@ fn mistakes_are_one_line_and_exit_code_2() {
     error: --ignore: expected an invariant (see `list invariants`), found `no-equivocaton`; did you mean `no-equivocation`?
     error: fairway-sim: expected a command among demo, run, replay, explain, shrink, check, audit, diff, exhaust, list, schema, corpus, campaign, mutants, doctor, bench, found `rn`
     error: fairway-sim run: expected an option among --seeds, --shard, --for, --engine, --crypto, --mutant, --ignore, --search, --set, --jobs, --determinism, --keep-going, --fail-fast, --no-shrink, --format, --out, --resume, --help, found `--sedes`; did you mean `--seeds`?
-    error: fairway-sim schema: expected an option among --help, found `--sedes`
+    error: fairway-sim schema: expected an option among --markdown, --help, found `--sedes`
     error: fairway-sim run: expected a value after `--seeds <SEEDS>`, found none
     error: fairway-sim run: --seeds <SEEDS>: expected N or A..B, found `few`
     error: fairway-sim run: --seeds <SEEDS>: expected at least one seed, found `5..3`
@@ -467,6 +467,16 @@ fn scenarios_check_and_the_schema_is_json() {
     assert_eq!(code(&schema), 0);
     let schema: Value = serde_json::from_str(&stdout(&schema)).expect("the schema is JSON");
     assert_eq!(schema["title"], "Fairway scenario, schema 1");
+}
+
+/// The tables of the reference are those of the types; `fairway-sim schema --markdown` brings them up to date.
+#[test]
+fn the_reference_has_the_tables_of_this_language() {
+    let page = "docs/src/reference/scenarios.md";
+    let text = fs::read_to_string(root().join(page)).expect("the reference is there");
+    let filled = fill_tables(&text).expect("blocks that end and name types");
+    assert!(text.matches("schema:begin").count() > 10, "the page has tables");
+    assert!(text == filled, "run: fairway-sim schema --markdown {page}");
 }
 
 /// Goal: what a story promises and never does is a warning with its place, and an error only for who asks.

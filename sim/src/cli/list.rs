@@ -1,12 +1,15 @@
 //! `list` and `schema`: what there is.
 
+use std::fs;
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use super::{Outcome, Stop, load};
 use crate::campaign::How;
 use crate::chance::Tape;
 use crate::invariant;
-use crate::scenario::{Availability, Engine, FaultKind, available};
+use crate::scenario::{Availability, Engine, FaultKind, available, fill_tables};
 use crate::world::{Options, World};
 
 #[derive(Args, Clone, Debug)]
@@ -81,7 +84,26 @@ pub fn list(args: &ListArgs) -> Outcome {
     Ok(())
 }
 
-pub fn schema() -> Outcome {
+#[derive(Args, Clone, Debug)]
+#[command(after_help = SCHEMA_EXAMPLES)]
+pub struct SchemaArgs {
+    /// Render the tables of this page again instead, each between its `<!-- schema:begin TYPE -->` and `<!-- schema:end -->`.
+    #[arg(long, value_name = "PAGE")]
+    markdown: Option<PathBuf>,
+}
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  fairway-sim schema > scenario.schema.json                            for an editor that completes TOML
+  fairway-sim schema --markdown docs/src/reference/scenarios.md        after a change of the language";
+
+pub fn schema(args: &SchemaArgs) -> Outcome {
+    if let Some(page) = &args.markdown {
+        let wrong = |why: String| Stop::usage(format!("{}: {why}", page.display()));
+        let text = fs::read_to_string(page).map_err(|e| wrong(e.to_string()))?;
+        let filled = fill_tables(&text).map_err(|e| wrong(e.to_string()))?;
+        return fs::write(page, filled).map_err(|e| wrong(e.to_string()));
+    }
     let schema = crate::scenario::json_schema();
     let text = serde_json::to_string_pretty(&schema).map_err(|e| Stop::harness(e.to_string()))?;
     println!("{text}");

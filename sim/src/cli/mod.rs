@@ -78,8 +78,7 @@ enum Command {
     /// List scenarios, invariants, mutants, fault kinds.
     List(list::ListArgs),
     /// Print the JSON Schema of scenario files.
-    #[command(after_help = SCHEMA_EXAMPLES)]
-    Schema,
+    Schema(list::SchemaArgs),
     /// Repeat every kept bug: mended ones must pass, planted ones must fail as they did.
     Corpus(corpus::CorpusArgs),
     /// Plan runs for many machines, run a share of them, merge and report what they came to.
@@ -94,10 +93,6 @@ enum Command {
     #[command(hide = true)]
     Digests(doctor::DigestsArgs),
 }
-
-const SCHEMA_EXAMPLES: &str = "\
-Examples:
-  fairway-sim schema > scenario.schema.json          for an editor that completes TOML";
 
 /// How to run, for every command that runs something.
 #[derive(Args, Clone, Debug)]
@@ -275,7 +270,7 @@ pub fn main() -> ExitCode {
         Some(Command::Diff(args)) => diff::diff(&args),
         Some(Command::Exhaust(args)) => exhaust::exhaust(&args),
         Some(Command::List(args)) => list::list(&args),
-        Some(Command::Schema) => list::schema(),
+        Some(Command::Schema(args)) => list::schema(&args),
         Some(Command::Shrink(args)) => shrink::shrink(&args),
         Some(Command::Corpus(args)) => corpus::corpus(&args),
         Some(Command::Campaign(args)) => campaign::campaign(&args),

@@ -21,6 +21,7 @@ mod op;
 mod plan;
 mod resolve;
 mod swarm;
+mod tables;
 mod topology;
 mod trigger;
 mod unit;
@@ -46,6 +47,7 @@ pub use plan::{
     Plan, PlannedChain, PlannedChannel, PlannedClock, PlannedFault, PlannedNetwork, PlannedOp,
     PlannedParty, PlannedStep, PlannedVirtual,
 };
+pub use tables::{TablesError, fill_tables};
 pub use topology::{Backend, Role, Strategy};
 pub use trigger::Awaited;
 pub use unit::{Blocks, ByteCount, Count, Drift, Money, Nanos, Ppm, Quantity, Shift};
