@@ -131,7 +131,7 @@ struct Failure {
 }
 
 impl Fuzzer {
-    /// The program that [`FUZZ_VARIABLE`] names, or the one beside this.
+    /// The program that `FAIRWAY_FUZZ` names, or the one beside this.
     ///
     /// # Errors
     /// [`FuzzError::Missing`] when there is none, [`FuzzError::Answer`] when it is something else.
