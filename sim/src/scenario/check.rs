@@ -12,7 +12,7 @@ use super::fault::{ChainFault, Fault, FaultDo, Target, When};
 use super::names::{EVENT_NAMES, GOAL_NAMES, unknown};
 use super::op::{Op, OpKind};
 use super::resolve::milestone;
-use super::swarm::NAMES;
+use super::swarm::{NAMES, Swarm};
 use super::topology::{Channel, Virtual};
 use super::trigger::impossible;
 use super::unit::{Count, Nanos, Quantity};
@@ -142,10 +142,46 @@ impl Check<'_> {
         }
     }
 
-    /// Whether a swarm draws everything itself, within bounds.
+    /// Whether what a swarm draws is written nowhere else, and stays within bounds.
     fn swarm(&mut self) {
         let file = self.file;
         let Some(swarm) = &file.swarm else { return };
+        match &swarm.parties {
+            Some(parties) => self.drawn_world(swarm, parties),
+            None => self.written_world(swarm),
+        }
+        for engine in &file.engines {
+            let missing = swarm.kinds().find(|k| available(*k, *engine) == Availability::No);
+            if let Some(kind) = missing {
+                let what = format!("expected faults that engine {engine} can do, found {kind}");
+                self.add("swarm.families", what);
+            }
+        }
+    }
+
+    /// A swarm that adds faults to what is written.
+    fn written_world(&mut self, swarm: &Swarm) {
+        let counts = [
+            ("swarm.more_channels", &swarm.more_channels),
+            ("swarm.virtuals", &swarm.virtuals),
+            ("swarm.payments", &swarm.payments),
+        ];
+        for (path, _) in counts.into_iter().filter(|(_, count)| count.is_some()) {
+            self.add(
+                path,
+                "expected swarm.parties beside it, which has everything drawn, found none",
+            );
+        }
+        if swarm.adversaries.0 > 0 {
+            let what =
+                "expected swarm.parties beside it; a written party has its role in topology.party";
+            self.add("swarm.adversaries", what);
+        }
+    }
+
+    /// A swarm that draws everything.
+    fn drawn_world(&mut self, swarm: &Swarm, parties: &Dist<Count>) {
+        let file = self.file;
         let topology = &file.topology;
         let written = [
             ("topology.parties", topology.parties.is_empty()),
@@ -158,20 +194,13 @@ impl Check<'_> {
         for (path, _) in written.into_iter().filter(|(_, empty)| !empty) {
             self.add(path, "expected nothing beside a swarm, which draws it, found some");
         }
-        let (least, most) = (swarm.parties.least(), swarm.parties.most());
+        let (least, most) = (parties.least(), parties.most());
         if least < Count(2) || most > Count(NAMES.len() as u64) {
             let what = format!("expected 2 to {} parties, found {least} to {most}", NAMES.len());
             self.add("swarm.parties", what);
         }
-        if swarm.payments.least() == Count(0) {
+        if swarm.payments.as_ref().is_some_and(|payments| payments.least() == Count(0)) {
             self.add("swarm.payments", "expected 1 or more, found 0");
-        }
-        for engine in &file.engines {
-            let missing = swarm.kinds().find(|k| available(*k, *engine) == Availability::No);
-            if let Some(kind) = missing {
-                let what = format!("expected faults that engine {engine} can do, found {kind}");
-                self.add("swarm.families", what);
-            }
         }
     }
 
@@ -197,7 +226,7 @@ impl Check<'_> {
                 self.too_late(&format!("{path}.clock.step.at"), at);
             }
         }
-        if self.file.swarm.is_some() {
+        if self.file.swarm.as_ref().is_some_and(|swarm| swarm.parties.is_some()) {
             return;
         }
         let is_honest = |name: &String| topology.party.get(name).is_none_or(|p| p.role.is_honest());

@@ -316,7 +316,7 @@ impl Scenario {
         }
     }
 
-    /// The operations and faults of the file, each with the trigger that it waits for; none where a swarm draws them.
+    /// The operations and faults of the file, each with the trigger that it waits for; not those that a swarm draws.
     pub fn triggers(&self) -> impl Iterator<Item = (Element, Awaited<'_>)> {
         let ops = self.file.op.iter().map(op::Op::awaited).enumerate();
         let faults = self.file.fault.iter().map(|fault| fault.when.awaited()).enumerate();
@@ -324,7 +324,7 @@ impl Scenario {
         ops.chain(faults.map(|(i, awaited)| (Element::Fault(i), awaited)))
     }
 
-    /// Whether the seed draws parties, operations and faults.
+    /// Whether the seed draws faults, and perhaps parties and operations.
     pub fn is_swarm(&self) -> bool {
         self.file.swarm.is_some()
     }

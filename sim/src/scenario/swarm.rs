@@ -21,18 +21,19 @@ use super::topology::{Channel, Party, Role, Strategy, Topology, Virtual};
 use super::unit::{Blocks, Count, Money, Nanos, Ppm, Shift};
 use crate::chance::{Chance, Site};
 
-/// How much of everything, and how likely.
+/// How much of everything, and how likely. With `parties` everything is drawn; without, the file writes topology and operations, and the
+/// swarm adds faults alone.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Swarm {
     /// Who takes part: 2 to 6.
-    pub parties: Dist<Count>,
-    /// Channels beyond those that connect everybody; two parties may share several.
-    pub more_channels: Dist<Count>,
-    /// Virtual channels, each over a path of channels that are there.
-    pub virtuals: Dist<Count>,
-    /// Payments in each channel, direct and virtual.
-    pub payments: Dist<Count>,
+    pub parties: Option<Dist<Count>>,
+    /// Channels beyond those that connect everybody, none by default; two parties may share several.
+    pub more_channels: Option<Dist<Count>>,
+    /// Virtual channels, none by default, each over a path of channels that are there.
+    pub virtuals: Option<Dist<Count>>,
+    /// Payments in each channel, direct and virtual: one by default.
+    pub payments: Option<Dist<Count>>,
     /// Probability for each party that it is an adversary with a strategy that is drawn; the first party never is.
     #[serde(default)]
     pub adversaries: Ppm,
@@ -89,13 +90,16 @@ impl Swarm {
         KINDS.iter().copied().filter(|kind| self.families.contains(&kind.family()))
     }
 
-    /// The scenario of one seed: `around` with what this swarm adds.
+    /// The scenario of one seed: `around` with what this swarm adds. Drawn faults stand behind the written ones.
     pub(super) fn draw(&self, around: &ScenarioFile, chance: &mut Chance) -> ScenarioFile {
         let mut draw = Draw { chance, swarm: self, chaos: around.phases.chaos };
-        let topology = draw.topology(&around.topology);
-        let op = draw.ops(&topology);
-        let fault = draw.faults(&topology);
-        ScenarioFile { topology, op, fault, swarm: None, ..around.clone() }
+        let mut drawn = ScenarioFile { swarm: None, ..around.clone() };
+        if let Some(parties) = &self.parties {
+            drawn.topology = draw.topology(&around.topology, parties);
+            drawn.op = draw.ops(&drawn.topology);
+        }
+        drawn.fault.extend(draw.faults(&drawn.topology));
+        drawn
     }
 }
 
@@ -123,8 +127,13 @@ impl Draw<'_> {
         self.chance.chance_ppm(&site, percent * 10_000)
     }
 
-    fn topology(&mut self, around: &Topology) -> Topology {
-        let count = self.count("parties", &self.swarm.parties).clamp(2, NAMES.len());
+    /// How many of what is there by default not at all.
+    fn some(&mut self, key: &str, dist: &Option<Dist<Count>>) -> usize {
+        dist.as_ref().map_or(0, |dist| self.count(key, dist))
+    }
+
+    fn topology(&mut self, around: &Topology, parties: &Dist<Count>) -> Topology {
+        let count = self.count("parties", parties).clamp(2, NAMES.len());
         let parties: Vec<String> = NAMES[..count].iter().map(|n| n.to_string()).collect();
         let mut party: BTreeMap<String, Party> = BTreeMap::new();
         for name in &parties[1..] {
@@ -145,7 +154,7 @@ impl Draw<'_> {
         for i in 1..parties.len() {
             pairs.push((self.below("joins", i, i), i));
         }
-        for extra in 0..self.count("more_channels", &self.swarm.more_channels).min(MORE_MAX) {
+        for extra in 0..self.some("more_channels", &self.swarm.more_channels).min(MORE_MAX) {
             let a = self.below("more.left", extra, parties.len());
             let b = self.below("more.right", extra, parties.len() - 1);
             pairs.push((a, if b >= a { b + 1 } else { b }));
@@ -168,7 +177,7 @@ impl Draw<'_> {
     /// Each starts somewhere and walks on while it can and likes to.
     fn virtuals(&mut self, parties: &[String], channels: &[Channel]) -> Vec<Virtual> {
         let mut virtuals = Vec::new();
-        for index in 0..self.count("virtuals", &self.swarm.virtuals).min(VIRTUALS_MAX) {
+        for index in 0..self.some("virtuals", &self.swarm.virtuals).min(VIRTUALS_MAX) {
             let start = self.below("virtual.payer", index, parties.len());
             let mut path = vec![parties[start].clone()];
             while path.len() < 5 && (path.len() < 3 || self.percent("virtual.on", index, 40)) {
@@ -229,7 +238,7 @@ impl Draw<'_> {
     /// Payments, and perhaps an end: in agreement in `closes` of a hundred, else rarely by force.
     fn life(&mut self, ops: &mut Vec<Op>, id: &str, payer: &str, closer: &str, closes: u32) {
         let pays = format!("{id}-pays");
-        let count = self.swarm.payments.clone();
+        let count = self.swarm.payments.clone().unwrap_or(Dist::Is(Count(1)));
         let amount = Dist::Uniform(Money(gwei(0).saturating_add(wei())), Money(gwei(1_000)));
         let gap = Dist::Exp { mean: Nanos::millis(300), min: Nanos::ZERO };
         let (channel, from) = (id.to_string(), payer.to_string());

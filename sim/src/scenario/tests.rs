@@ -83,6 +83,9 @@ fn every_built_in_scenario_is_read_and_drawn() {
             let drawn = plan.ops.len() + plan.faults.len() + plan.absent.len();
             match &scenario.file.swarm {
                 None => assert_eq!(drawn, scenario.file.op.len() + scenario.file.fault.len()),
+                Some(swarm) if swarm.parties.is_none() => {
+                    assert!(drawn >= scenario.file.op.len() + scenario.file.fault.len());
+                }
                 Some(_) => assert!(!plan.ops.is_empty() && !plan.channels.is_empty()),
             }
             assert!(plan.describe().iter().all(|line| line.ends_with('.')));
@@ -417,6 +420,31 @@ fn what_stands_before_the_run_can_be_drawn() {
     assert!(parse(&poor).unwrap_err().to_string().contains("within bob's funds of 2 ETH"));
     let odd = text.replacen("\"30s\", \"60s\"", "\"30s\", \"60500ms\"", 1);
     assert!(parse(&odd).unwrap_err().to_string().contains("expected whole seconds"));
+}
+
+/// Goal: a story keeps its parties and operations while its faults are drawn; what only a drawn world has is refused beside it.
+/// Method: the good scenario with a swarm that has two families in every run.
+#[test]
+fn a_swarm_without_parties_adds_faults_to_what_is_written() {
+    let with = |more: &str| {
+        let swarm = format!(
+            "[swarm]\nfamilies = [\"crash\", \"chain\"]\neach_family = \"100%\"\n{more}\n[phases]"
+        );
+        parse(&GOOD.replacen("[phases]", &swarm, 1))
+    };
+    let (written, drawn) = (good(), with("").unwrap_or_else(|problems| panic!("{problems}")));
+    for seed in 0..20 {
+        let (written, drawn) =
+            (written.resolve(&mut Chance::new(seed)), drawn.resolve(&mut Chance::new(seed)));
+        assert_eq!((written.ops, written.parties), (drawn.ops, drawn.parties), "seed {seed}");
+        assert!(drawn.faults.len() >= written.faults.len() + 2, "seed {seed}");
+    }
+    let refused = with("virtuals = 1\nadversaries = \"5%\"")
+        .map(drop)
+        .expect_err("both are drawn worlds'")
+        .to_string();
+    assert!(refused.contains("swarm.virtuals: expected swarm.parties"), "{refused}");
+    assert!(refused.contains("swarm.adversaries: expected swarm.parties"), "{refused}");
 }
 
 #[test]
