@@ -23,7 +23,7 @@ impl Frame<'_> {
         challenger_sig: &Signature,
     ) -> Result<(), Revert> {
         let fixed = &candidate.state.fixed;
-        let channel = fixed.channel_id();
+        let (channel, state_hash) = self.crypto.hash_state(&candidate.state);
         let (turn, record) = (candidate.state.turn, self.status(channel).turn);
         match self.mode(channel) {
             Mode::Open => require(turn >= record, Revert::TURN_DECREASED)?,
@@ -31,7 +31,6 @@ impl Frame<'_> {
             Mode::Finalized => return Err(Revert::FINALIZED),
         }
         self.require_supported(channel, proof, candidate)?;
-        let state_hash = candidate.state.hash_in(channel);
         let challenger = self.recover(challenge_hash(state_hash), challenger_sig)?;
         require(fixed.participants.contains(&challenger), Revert::OUTSIDER)?;
 
@@ -46,7 +45,7 @@ impl Frame<'_> {
     }
 
     pub(super) fn checkpoint(&mut self, proof: &[Claim], candidate: &Claim) -> Result<(), Revert> {
-        let channel = candidate.state.fixed.channel_id();
+        let (channel, _) = self.crypto.hash_state(&candidate.state);
         let (turn, mode) = (candidate.state.turn, self.mode(channel));
         require(mode != Mode::Finalized, Revert::FINALIZED)?;
         require(turn > self.status(channel).turn, Revert::TURN_NOT_INCREASED)?;

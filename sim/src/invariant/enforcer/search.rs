@@ -127,10 +127,13 @@ impl Game {
         self.positions.insert(key.0);
         let mut worst = self.pass(at, moves);
         if moves > 0 && self.visits < self.visits_max {
-            for call in self.moves(at).into_iter().filter(|call| at.may_take(call)) {
+            for (id, call) in self.moves(at) {
+                if !at.may_take(id, &call) {
+                    continue;
+                }
                 let mut next = at.clone();
-                if next.execute(&call, self.me, &mut self.crypto) {
-                    next.publish(&call, self.me);
+                if next.execute(id, &call, self.me, &mut self.crypto) {
+                    next.publish(id, &call, self.me);
                     worst = worst.min(self.worst(&next, moves - 1));
                 }
             }
@@ -156,21 +159,23 @@ impl Game {
         }
     }
 
-    /// What the adversary can try.
-    fn moves(&self, at: &Position) -> Vec<Call> {
-        let mut calls = Vec::new();
+    /// What the adversary can try, each call with its channel: to find that out from the call costs a hash.
+    fn moves(&self, at: &Position) -> Vec<(ChannelId, Call)> {
+        let mut moves = Vec::new();
         for piece in &self.pieces {
+            let of = |call| (piece.id, call);
             if at.chain.mode(piece.id, at.now) != Mode::Finalized {
-                calls.extend(piece.theirs.iter().cloned());
+                moves.extend(piece.theirs.iter().cloned().map(of));
                 continue;
             }
             let Some((hash, outcome)) = at.live.get(&piece.id) else { continue };
-            calls.push(transfer_all(piece.id, outcome, *hash));
-            let slots = outcome.first().map_or(0, |exit| exit.allocations.len());
-            calls.extend((0..slots as u64).map(|slot| transfer(piece.id, outcome, *hash, slot)));
-            calls.extend(self.reclaims(at, piece));
+            moves.push(of(transfer_all(piece.id, outcome, *hash)));
+            let slots = outcome.first().map_or(0, |exit| exit.allocations.len()) as u64;
+            let one = |slot| of(transfer(piece.id, outcome, *hash, slot));
+            moves.extend((0..slots).map(one));
+            moves.extend(self.reclaims(at, piece).into_iter().map(of));
         }
-        calls
+        moves
     }
 
     /// The node's dispute policy: everything that it can do now. Whether anything was done.
@@ -178,28 +183,28 @@ impl Game {
         let mut acted = false;
         for i in 0..self.pieces.len() {
             let piece = &self.pieces[i];
-            if at.chain.mode(piece.id, at.now) != Mode::Finalized {
-                let shown = at.public.get(&piece.id).cloned();
-                for call in piece.mine.clone().into_iter().chain(shown) {
-                    if at.may_take(&call) && at.execute(&call, self.me, &mut self.crypto) {
+            let id = piece.id;
+            if at.chain.mode(id, at.now) != Mode::Finalized {
+                let shown = at.public.get(&id).cloned();
+                for call in piece.mine.iter().chain(&shown) {
+                    if at.may_take(id, call) && at.execute(id, call, self.me, &mut self.crypto) {
                         acted = true;
                         break;
                     }
                 }
                 continue;
             }
-            if !piece.is_ledger || at.chain.held(Address::ZERO, piece.id).is_zero() {
+            if !piece.is_ledger || at.chain.held(Address::ZERO, id).is_zero() {
                 continue;
             }
             while let Some(call) = self.reclaims(at, &self.pieces[i]).into_iter().next() {
-                if !at.execute(&call, self.me, &mut self.crypto) {
+                if !at.execute(id, &call, self.me, &mut self.crypto) {
                     break;
                 }
                 acted = true;
             }
-            let id = self.pieces[i].id;
             let Some((hash, outcome)) = at.live.get(&id).cloned() else { continue };
-            acted |= at.execute(&transfer_all(id, &outcome, hash), self.me, &mut self.crypto);
+            acted |= at.execute(id, &transfer_all(id, &outcome, hash), self.me, &mut self.crypto);
         }
         acted
     }
@@ -231,14 +236,13 @@ impl Game {
 }
 
 impl Position {
-    /// Executes a call; whether the contract took it.
-    fn execute(&mut self, call: &Call, me: Address, crypto: &mut Known) -> bool {
-        let held = self.chain.held(Address::ZERO, call.channel());
+    /// Executes a call about channel `id`; whether the contract took it.
+    fn execute(&mut self, id: ChannelId, call: &Call, me: Address, crypto: &mut Known) -> bool {
+        let held = self.chain.held(Address::ZERO, id);
         let Ok(done) = self.chain.call(self.now, call, &|_| false, crypto) else { return false };
         for payout in done.payouts.iter().filter(|p| p.to == me && p.asset.is_zero()) {
             self.paid = self.paid.saturating_add(payout.amount);
         }
-        let id = call.channel();
         let allocations = |outcome: &Outcome| outcome.first().map(|e| e.allocations.clone());
         match call {
             Call::Challenge { candidate, .. } => {
@@ -278,9 +282,8 @@ impl Position {
         }
     }
 
-    /// Whether the contract may take a call, as far as that is seen at a glance.
-    fn may_take(&self, call: &Call) -> bool {
-        let id = call.channel();
+    /// Whether the contract may take a call about channel `id`, as far as that is seen at a glance.
+    fn may_take(&self, id: ChannelId, call: &Call) -> bool {
         let (mode, record) = (self.chain.mode(id, self.now), self.chain.status(id).turn);
         match call {
             Call::Challenge { candidate, .. } => match mode {
@@ -299,7 +302,7 @@ impl Position {
     }
 
     /// Everybody can read what stands in a transaction, and use it.
-    fn publish(&mut self, call: &Call, me: Address) {
+    fn publish(&mut self, id: ChannelId, call: &Call, me: Address) {
         let (Call::Challenge { proof, candidate, .. } | Call::Checkpoint { proof, candidate }) =
             call
         else {
@@ -307,7 +310,7 @@ impl Position {
         };
         let (proof, candidate) = (proof.clone(), candidate.clone());
         let again = Call::Challenge { proof, candidate, challenger_sig: by(me) };
-        self.public.insert(call.channel(), again);
+        self.public.insert(id, again);
     }
 
     fn digest(&self) -> B256 {
