@@ -10,19 +10,38 @@ const FOLDER: &str = "target/fairway/at";
 
 /// Checks the commit out, builds it and calls it with the arguments of this program. Ends with its exit code.
 pub fn repeat(commit: &str, what: &str) -> Outcome {
-    let root = Path::new(env!("FAIRWAY_ROOT"));
-    let folder = root.join(FOLDER).join(commit.get(..12).unwrap_or(commit));
-    if !folder.is_dir() {
-        let mut git = Command::new("git");
-        git.arg("-C").arg(root).args(["worktree", "add", "--detach"]).arg(&folder).arg(commit);
-        call(git)?;
-    }
+    let folder = checkout(commit)?;
     let mut cargo = Command::new("cargo");
     cargo.current_dir(&folder).args(["run", "--release", "-p", "fairway-sim"]);
     // A build with other features has another id.
     cargo.args(cfg!(feature = "evm").then_some("--features=evm")).arg("--");
     cargo.args(arguments(what, std::env::args().skip(1)));
-    call(cargo)
+    call(&mut cargo)
+}
+
+/// The program of a commit, built in release; the second time it is there already.
+///
+/// # Errors
+/// No such commit, or it does not build: said by git or cargo on the way.
+pub fn program(commit: &str) -> Result<PathBuf, Stop> {
+    let folder = checkout(commit)?;
+    let target = folder.join("target");
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(&folder).env("CARGO_TARGET_DIR", &target);
+    call(cargo.args(["build", "--release", "-p", "fairway-sim"]))?;
+    Ok(target.join("release").join("fairway-sim"))
+}
+
+/// The folder with the sources of a commit.
+fn checkout(commit: &str) -> Result<PathBuf, Stop> {
+    let root = Path::new(env!("FAIRWAY_ROOT"));
+    let folder = root.join(FOLDER).join(commit.get(..12).unwrap_or(commit));
+    if !folder.is_dir() {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(root).args(["worktree", "add", "--detach"]).arg(&folder).arg(commit);
+        call(&mut git)?;
+    }
+    Ok(folder)
 }
 
 /// The same question without this option; a file is found from another folder by its whole path.
@@ -35,7 +54,7 @@ fn arguments(what: &str, given: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 /// Says what it runs, and runs it.
-fn call(mut command: Command) -> Outcome {
+fn call(command: &mut Command) -> Outcome {
     let words: Vec<String> = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|word| word.to_string_lossy().into_owned())

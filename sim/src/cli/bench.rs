@@ -1,5 +1,6 @@
 //! `bench`: how fast is it, beside the floor that signatures set?
 
+mod compare;
 mod protocol;
 
 use std::time::Instant;
@@ -22,6 +23,12 @@ pub struct BenchArgs {
     /// Seeds of each sweep.
     #[arg(long, default_value_t = 2_000)]
     seeds: u64,
+    /// Measure another program beside this one, in turns: a path, or a commit of this repository, which is built.
+    #[arg(long, value_name = "PROGRAM|COMMIT")]
+    compare: Option<String>,
+    /// How often each of the two is measured.
+    #[arg(long, default_value_t = 5, requires = "compare", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -30,7 +37,12 @@ pub struct BenchArgs {
 const EXAMPLES: &str = "\
 Examples:
   fairway-sim bench                                      beside the floor that signatures set
-  fairway-sim bench --seeds 200 --json                   shorter, for a report";
+  fairway-sim bench --seeds 200 --json                   shorter, for a report
+  fairway-sim bench --seeds 400 --compare HEAD~3         what three commits changed, measured in turns
+  fairway-sim bench --compare ./fairway-sim-before       the same against a program that is there";
+
+/// The story that the simulator's speed is judged by: three parties, a virtual channel, fifty payments, faults of a swarm.
+const SWARM: &str = "nightly/swarm_over_a_hub";
 
 /// One figure.
 #[derive(Serialize)]
@@ -45,6 +57,9 @@ struct Row {
 }
 
 pub fn bench(args: &BenchArgs) -> Outcome {
+    if let Some(other) = &args.compare {
+        return compare::compare(other, args);
+    }
     let (sign, recover) = crypto_ns();
     if !args.json {
         println!(
@@ -72,6 +87,18 @@ pub fn bench(args: &BenchArgs) -> Outcome {
     show(args, rows.last());
     rows.push(seeds_of("smoke/hub_pays", args, Engine::Reference, Crypto::Real, (sign, recover))?);
     show(args, rows.last());
+    for (engine, crypto, goal, must) in [
+        (Engine::Reference, Crypto::Real, 500.0, 200.0),
+        (Engine::Reference, Crypto::Toy, 3_000.0, 1_000.0),
+        (Engine::Madsim, Crypto::Real, 200.0, 80.0),
+        (Engine::Turmoil, Crypto::Real, 60.0, 20.0),
+    ] {
+        if check_available(engine).is_ok() {
+            let row = seeds_of(SWARM, args, engine, crypto, (sign, recover))?;
+            rows.push(Row { goal, must, ..row });
+            show(args, rows.last());
+        }
+    }
     protocol::rows((sign, recover), &mut |row| {
         rows.push(row);
         show(args, rows.last());
