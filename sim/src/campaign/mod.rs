@@ -2,6 +2,7 @@
 
 mod fuzz;
 mod how;
+mod matrix;
 mod merge;
 mod plan;
 mod plot;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use super::matrix::Matrix;
 use super::unseen::{Unseen, curve, species};
 use super::{Merged, plot, repeat_line};
 use crate::page::{Page, Part, Picture, Table, text};
@@ -28,12 +29,15 @@ pub fn report(merged: &Merged, replay: Replay<'_>, place: &str) -> Result<Page, 
     let replay = |id: &str| replay(id) + &merged.work.replay_options();
     let mut sentences = vec![tried(merged), ended(merged)];
     sentences.extend(fuzzed(merged));
+    let matrix = Matrix::of(merged, &species);
     sentences.extend([never_tried(merged), closest(merged, &replay), next(unseen)]);
+    sentences.extend(matrix.sentence());
     let tables = vec![
         failures(merged, &replay),
         failed_inputs(merged, place),
         scenarios(merged),
         faults(merged),
+        matrix.table(),
         Table {
             title: "Meetings that one seed alone has seen",
             head: vec!["fault and event", "seed"],
@@ -178,19 +182,25 @@ fn closest(merged: &Merged, replay: Replay<'_>) -> Vec<Part> {
 }
 
 fn next(unseen: Unseen) -> Vec<Part> {
-    let chance = unseen.next(NEXT_SEEDS);
+    let chance = unseen.next(NEXT_SEEDS).to_string();
+    // "Less than" and "more than" are rough enough.
+    let about = if chance.starts_with(|c: char| c.is_ascii_digit()) { "about " } else { "" };
     let mut parts = vec![
         text(format!("The next {} seeds show a ", thousands(NEXT_SEEDS))),
         Part::Term("meeting"),
         text(" that was never seen with a chance of "),
     ];
     parts.push(text(match unseen.is_bound() {
+        true if chance.starts_with("more") => format!(
+            "which these seeds say nothing (none of {} was seen by one seed alone)",
+            unseen.met
+        ),
         true => format!(
             "at most {chance} (none of {} was seen by one seed alone; the bound is that of 95 % confidence)",
             unseen.met
         ),
         false => format!(
-            "about {chance} (Good–Turing: of {} meetings, {} were seen by one seed alone)",
+            "{about}{chance} (Good–Turing: of {} meetings, {} were seen by one seed alone)",
             unseen.met, unseen.once
         ),
     }));
@@ -353,6 +363,7 @@ mod tests {
         Never tried: of 26 kinds of fault, 1 struck; no scenario of this campaign asks for crash.power_loss, crash.stale_image, partition.both, partition.one_way, net.duplicate, net.latency, net.corrupt_frame, net.reorder, disk.failed_sync, disk.full, disk.slow, disk.torn_write, chain.reorg, chain.rpc_outage, chain.missing_logs, chain.missing_calldata, chain.duplicate_logs, chain.stale_head, chain.fee_spike, chain.drop_tx, chain.revert_payee, chain.stranger_deposit, clock.step, clock.freeze; asked for and never fired: disk.rot. Goals never reached: fail-stop of smoke/plain.
         The closest call: bob could enforce what it is entitled to and 2 ETH more: replay 'smoke/plain#9@5e1f0a2b-90c3d4e5/reference+crypto=toy'
         The next 1,000 seeds show a meeting that was never seen with a chance of about 99.9 % (Good–Turing: of 1 meetings, 1 were seen by one seed alone), as far as these scenarios go.
+        The matrix of kinds of fault (2) and places in the protocol where they struck (1) has 1 of 2 cells filled, 50.0 %.
         ");
     }
 

@@ -49,6 +49,11 @@ impl Meetings {
     }
 }
 
+/// Every place at which a fault may meet a party.
+pub fn places() -> impl Iterator<Item = &'static str> {
+    fairway_core::event::EVENT_NAMES.iter().copied().chain([NOTHING])
+}
+
 /// Stands for the event of a party that has written none: an adversary's log is not observed.
 const NOTHING: &str = "nothing";
 
