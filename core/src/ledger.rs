@@ -152,6 +152,15 @@ pub struct Expected {
     pub remove: Option<Amount>,
 }
 
+impl Expected {
+    /// Whether the virtual channel has ended with a payment. Then the guarantee stood here until it was given back with its split, for
+    /// nobody signs a postfund without it: once more it would be divided once more, on chain, and the payee paid twice. After an end
+    /// without payments it may still be on its way, and costs nobody anything: all of it returns to who gave it.
+    fn is_paid(&self) -> bool {
+        self.remove.is_some_and(|left| left < self.guarantee.amount)
+    }
+}
+
 /// What a node thinks of all guarantees in one ledger channel.
 pub type Expectations = BTreeMap<ChannelId, Expected>;
 
@@ -190,6 +199,9 @@ pub fn change(
             expect.get(target).ok_or("a guarantee for a virtual channel that we do not know")?;
         if expected.guarantee != *guarantee {
             return Err("a guarantee that differs from its virtual channel's terms");
+        }
+        if expected.is_paid() {
+            return Err("a guarantee for a virtual channel that has paid and given it back");
         }
         is_ready &= expected.accept;
         by_guarantees.add(*guarantee)?;

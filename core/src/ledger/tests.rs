@@ -116,6 +116,8 @@ fn changes_rest_on_what_we_hold() {
     let remove = |left: Option<u64>| {
         expectations(&[Expected { remove: left.map(wei), ..expected(guarantee(1, 4)) }])
     };
+    let over = |left| expectations(&[Expected { remove: Some(wei(left)), ..expected(g) }]);
+    let again = Err("a guarantee for a virtual channel that has paid and given it back");
     let unknown = Err("a guarantee for a virtual channel that we do not know");
     let differs = Err("a guarantee that differs from its virtual channel's terms");
     let other = expectations(&[Expected { guarantee: guarantee(2, 6), ..expected(g) }]);
@@ -123,6 +125,8 @@ fn changes_rest_on_what_we_hold() {
         ("nothing", &before, Expectations::new(), ready([6, 20])),
         ("added on a unanimous prefund", &with_2, accept(true), ready([1, 20])),
         ("added before the prefund is unanimous", &with_2, accept(false), Ok(Change::Premature)),
+        ("added again after a payment", &with_2, over(4), again),
+        ("added after an end without payments", &with_2, over(5), ready([1, 20])),
         ("added for nothing", &with_2, Expectations::new(), unknown),
         ("added with another amount", &with_2, other, differs),
         ("removed as the final state says", &without_1, remove(Some(3)), ready([9, 21])),
