@@ -110,7 +110,7 @@ impl Reader {
             self.too_few(heads.len());
             return Err(NoQuorum);
         };
-        let from = from.max(self.settings.start_block.unwrap_or_else(|| self.first(from, top)));
+        let from = if from == 0 { self.first(top) } else { from };
         let to = top.min(from.saturating_add(self.blocks_max.max(1) - 1));
         let top_head = most_supported(&heads, top);
         self.told_head(top_head);
@@ -140,10 +140,10 @@ impl Reader {
         Ok(Input::Blocks { from: BlockNum(from), head, blocks })
     }
 
-    /// Where an empty log begins: so far below the head that a reorganization as deep as the node survives does not reach it. A node
-    /// with an empty log knows no channel, so there is nothing for it to miss.
-    fn first(&self, from: u64, top: u64) -> u64 {
-        if from == 0 { top.saturating_sub(START_BELOW_HEAD) } else { from }
+    /// Where an empty log begins: where the operator says, or so far below the head that a reorganization as deep as the node survives
+    /// does not reach it. A node with an empty log knows no channel, so there is nothing for it to miss.
+    fn first(&self, top: u64) -> u64 {
+        self.settings.start_block.unwrap_or(top.saturating_sub(START_BELOW_HEAD))
     }
 
     /// The blocks that enough endpoints agree on, with logs that all of them show, or that are proven.

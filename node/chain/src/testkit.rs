@@ -128,6 +128,11 @@ impl Devnet {
         self.rpc.ask(method, params).await.unwrap_or_else(|e| panic!("{method}: {e}"))
     }
 
+    /// From now on each block is a second of chain time after the one before, however fast they come.
+    pub async fn one_second_a_block(&self) {
+        self.ask("anvil_setBlockTimestampInterval", json!([1])).await;
+    }
+
     /// Mines one block.
     pub async fn mine(&self) {
         self.ask("evm_mine", json!([])).await;
