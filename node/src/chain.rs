@@ -93,7 +93,8 @@ impl ChainPort {
         let state = driver.node().state();
         let channels = state.channels().map(|c| &c.fixed);
         let all = channels.chain(state.virtual_channels().map(|v| &v.fixed));
-        chain.learn(state.channel_map().len() + state.virtual_channels().count(), all.cloned());
+        let count = state.channel_map().len() + state.virtual_channels().size_hint().0;
+        chain.learn(count, all.cloned());
     }
 
     /// What there is to watch.

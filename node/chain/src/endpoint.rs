@@ -225,7 +225,7 @@ impl Endpoint {
                 }
                 Err(failure) if failure.asks_for_less() && to > from => {
                     self.counters.range_splits.one();
-                    self.span.store((to - from + 1) / 2, Ordering::Relaxed);
+                    self.span.store((to - from).div_ceil(2), Ordering::Relaxed);
                 }
                 Err(failure) => return Err(failure.into()),
             }

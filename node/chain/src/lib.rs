@@ -86,7 +86,7 @@ pub enum SettingsError {
     #[error("no endpoint is configured")]
     NoEndpoint,
     /// A quorum that cannot be had.
-    #[error("a quorum of {quorum} cannot be had of {endpoints} endpoints; choose 1 to {endpoints}")]
+    #[error("a quorum of {quorum} endpoints of {endpoints}: choose {} to {endpoints}", (*endpoints).min(2))]
     Quorum {
         /// As configured.
         quorum: usize,
@@ -110,7 +110,7 @@ impl Chain {
         if endpoints == 0 {
             return Err(SettingsError::NoEndpoint);
         }
-        if quorum == 0 || quorum > endpoints {
+        if !Settings::quorums(endpoints).contains(&quorum) {
             return Err(SettingsError::Quorum { quorum, endpoints });
         }
         let (settings, counters) = (Arc::new(settings), Arc::new(Counters::default()));

@@ -9,14 +9,16 @@ use fairway_core::chain_types::{B256, Block, BlockRef, IndexedLog};
 use fairway_core::input::Input;
 use fairway_core::nitro::{Call, FixedPart, Log};
 use fairway_core::types::{BlockNum, ChannelId};
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, sleep};
 
 use crate::abi;
 use crate::agree::{Agreed, Logs, agree, reached};
 use crate::endpoint::{Endpoint, EndpointError, Head, RawLog, Shown};
 use crate::health::{Counters, Report, Trouble};
+use crate::rpc::RpcFailure;
 use crate::settings::Settings;
 use crate::{Good, Inputs};
 
@@ -103,7 +105,9 @@ impl Reader {
         self.check_endpoints().await;
         let quorum = self.settings.quorum;
         let asked = self.usable();
-        let heads = join_all(asked.iter().map(|i| self.endpoints[*i].endpoint.head())).await;
+        let grace = self.settings.limits.grace;
+        let heads = asked.iter().map(|i| self.endpoints[*i].endpoint.head());
+        let heads = gather(heads, quorum, grace).await;
         let heads = self.note(asked, heads);
         let numbers: Vec<u64> = heads.iter().map(|(_, head)| head.block.number.0).collect();
         let Some(top) = reached(&numbers, quorum) else {
@@ -122,7 +126,7 @@ impl Reader {
         let asked: Vec<(usize, u64)> =
             able.map(|(i, head)| (*i, to.min(head.block.number.0))).collect();
         let show = asked.iter().map(|(i, to)| self.endpoints[*i].endpoint.show(from..=*to));
-        let shown = join_all(show).await;
+        let shown = gather(show, quorum, grace).await;
         let shown = self.note(asked.into_iter().map(|(i, _)| i).collect(), shown);
         if shown.len() < quorum {
             self.too_few(shown.len());
@@ -228,7 +232,9 @@ impl Reader {
         let due = |t: &Tracked| !t.is_checked && t.retry_at <= now;
         let asked: Vec<usize> =
             (0..self.endpoints.len()).filter(|i| due(&self.endpoints[*i])).collect();
-        let checks = join_all(asked.iter().map(|i| self.endpoints[*i].endpoint.check())).await;
+        let needed = self.settings.quorum.saturating_sub(self.usable().len());
+        let checks = asked.iter().map(|i| self.endpoints[*i].endpoint.check());
+        let checks = gather(checks, needed, self.settings.limits.grace).await;
         for (at, ()) in self.note(asked, checks) {
             self.endpoints[at].is_checked = true;
             self.good.set(at, true);
@@ -301,6 +307,41 @@ impl Reader {
     }
 }
 
+/// Waits for all answers, but for no longer than `grace` once `enough` of them are good: an endpoint that is slow must not be able to
+/// hold up an answer to a challenge. In the order of the questions; whoever was too slow has timed out.
+async fn gather<T>(
+    questions: impl Iterator<Item = impl Future<Output = Result<T, EndpointError>>>,
+    enough: usize,
+    grace: Duration,
+) -> Vec<Result<T, EndpointError>> {
+    let asking: Vec<_> = questions.collect();
+    let mut answers: Vec<Option<Result<T, EndpointError>>> = asking.iter().map(|_| None).collect();
+    let numbered =
+        asking.into_iter().enumerate().map(|(at, asked)| async move { (at, asked.await) });
+    let mut pending: FuturesUnordered<_> = numbered.collect();
+    let (mut good, mut patience) = (0, None);
+    loop {
+        if good >= enough && patience.is_none() {
+            patience = Some(Box::pin(sleep(grace)));
+        }
+        let next = match &mut patience {
+            None => pending.next().await,
+            Some(patience) => tokio::select! {
+                biased;
+                next = pending.next() => next,
+                () = patience => None,
+            },
+        };
+        let Some((at, answer)) = next else { break };
+        good += usize::from(answer.is_ok());
+        if let Some(place) = answers.get_mut(at) {
+            *place = Some(answer);
+        }
+    }
+    let late = || Err(EndpointError::Rpc(RpcFailure::Timeout(grace)));
+    answers.into_iter().map(|answer| answer.unwrap_or_else(late)).collect()
+}
+
 /// The header at `number` that most of those who have one there show; where nobody has, the one just above.
 fn most_supported(heads: &[(usize, Head)], number: u64) -> BlockRef {
     let mut votes: BTreeMap<BlockRef, usize> = BTreeMap::new();
@@ -325,3 +366,23 @@ fn says_too_little(log: &Log) -> bool {
 
 /// Blocks below the head at which an empty log begins: as many as can be taken back.
 const START_BELOW_HEAD: u64 = fairway_core::chain_view::REORG_BLOCKS_MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{pending, ready};
+    use std::pin::Pin;
+
+    type Question = Pin<Box<dyn Future<Output = Result<u8, EndpointError>>>>;
+
+    /// Goal: who never answers holds up nobody once enough others have. Method: time that runs on when nothing else does.
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_endpoint_is_not_waited_for() {
+        let grace = Duration::from_secs(1);
+        let questions: [Question; 3] =
+            [Box::pin(ready(Ok(1))), Box::pin(pending()), Box::pin(ready(Ok(3)))];
+        let answers = gather(questions.into_iter(), 2, grace).await;
+        let late = Err(EndpointError::Rpc(RpcFailure::Timeout(grace)));
+        assert_eq!(answers, [Ok(1), late, Ok(3)]);
+    }
+}

@@ -89,6 +89,8 @@ pub(crate) struct Sender {
     account: Option<Account>,
     head: Option<Head>,
     sent: BTreeMap<TxHash, Sent>,
+    /// What came before the account was known.
+    waiting: VecDeque<Wish>,
 }
 
 /// A transaction that may have been broadcast.
@@ -121,6 +123,7 @@ impl Sender {
             account: None,
             head: None,
             sent: BTreeMap::new(),
+            waiting: VecDeque::new(),
         }
     }
 
@@ -150,8 +153,15 @@ impl Sender {
         if self.account.is_none() {
             self.look(inputs).await;
         }
-        // Without an endpoint nothing can be sent; the node asks again.
-        let Some(account) = &mut self.account else { return };
+        let Some(account) = &mut self.account else {
+            // No endpoint has shown the account yet; one that does is asked for this first.
+            self.waiting.push_back(wish);
+            if self.waiting.len() > WAITING_MAX {
+                // The node asks again.
+                self.waiting.pop_front();
+            }
+            return;
+        };
         match account.submit(wish.call, wish.urgency, wish.at_stake) {
             Ok(txs) => self.broadcast(txs).await,
             Err(Withheld::Reserve { channel, missing }) => {
@@ -163,6 +173,7 @@ impl Sender {
     /// Tells the account of the head, and looks after what was sent.
     async fn look(&mut self, inputs: &Inputs) {
         let Some(head) = self.account_head().await else { return };
+        let is_first = self.account.is_none();
         if let Some(account) = &self.account
             && self.head == Some(head)
             && account.open().next().is_none()
@@ -178,6 +189,11 @@ impl Sender {
         let txs = account.block(head, &unknown);
         self.broadcast(txs).await;
         self.tell_reverts(head, inputs).await;
+        if is_first {
+            for wish in std::mem::take(&mut self.waiting) {
+                Box::pin(self.take_on(wish, inputs)).await;
+            }
+        }
     }
 
     /// Where enough endpoints answer: what at least so many of them reach. The dearest gas and the smallest balance are believed.
@@ -409,6 +425,8 @@ const GAS_A_BYTE: u64 = 60;
 /// A payment to an account that did not exist, or a holding that was zero.
 const GAS_A_PAYOUT: u64 = 45_000;
 const GAS_MAX: u64 = 15_000_000;
+/// Wishes that wait for the first answer of an endpoint.
+const WAITING_MAX: usize = 1_024;
 /// The tip's part of a fee.
 const TIP_PART: u64 = 8;
 

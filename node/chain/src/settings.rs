@@ -1,5 +1,6 @@
 //! What an operator chooses about the chain. Every limit has a default with a reason.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use fairway_core::chain_types::B256;
@@ -25,7 +26,7 @@ pub struct Settings {
     pub endpoints: Vec<Url>,
     /// WebSocket endpoints whose new heads are hints to look.
     pub hints: Vec<Url>,
-    /// Endpoints that must say the same before it is believed: at least one, at most all of them.
+    /// Endpoints that must say the same before it is believed: at least two where there are several, at most all of them.
     pub quorum: usize,
     /// Which blocks are shown to the node.
     pub finality: Finality,
@@ -76,6 +77,8 @@ pub enum Finality {
 pub struct Limits {
     /// How long an endpoint may take for one answer.
     pub timeout: Duration,
+    /// How long the slower endpoints are waited for once a quorum has answered.
+    pub grace: Duration,
     /// Bytes of one answer: some hundred headers and logs are below one megabyte, the receipts of a full block below eight.
     pub answer_bytes_max: usize,
     /// Requests in one batch: providers take a hundred as a rule, some fifty.
@@ -92,6 +95,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             timeout: Duration::from_secs(10),
+            grace: Duration::from_secs(1),
             answer_bytes_max: 16 << 20,
             batch_max: 50,
             backoff_min: Duration::from_millis(250),
@@ -102,6 +106,11 @@ impl Default for Limits {
 }
 
 impl Settings {
+    /// The quorums that can be chosen with `n` endpoints. One endpoint's word counts where there is no other, and only there.
+    pub fn quorums(n: usize) -> RangeInclusive<usize> {
+        n.min(2)..=n
+    }
+
     /// Most of `n` endpoints: more than half.
     pub fn majority(n: usize) -> usize {
         n / 2 + 1

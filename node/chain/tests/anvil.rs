@@ -466,6 +466,48 @@ async fn a_deposit_that_would_leave_too_little_for_defence_is_withheld() {
     }
 }
 
+/// Goal: the largest outcomes that a policy allows are challenged, answered, concluded and paid within the gas that is set. Method: a
+/// ledger channel of 130 entries, to accounts that do not exist yet.
+#[tokio::test]
+async fn the_largest_outcome_fits_into_its_gas() {
+    let world = World::new();
+    let mut service = world.service(world.plain());
+    let fixed = world.channel();
+    service.chain.learn(1, [fixed.clone()].into_iter());
+    service.blocks(0).await;
+    let large = |turn, is_final| {
+        let mut claim = world.claim(turn, &[], is_final);
+        let share = |n: u16| {
+            Allocation::simple(
+                Address::left_padding_from(&(n + 4_000).to_be_bytes()),
+                Amount::wei(1),
+            )
+        };
+        claim.state.outcome =
+            vec![SingleAssetExit::fungible(Address::ZERO, (0..130).map(share).collect())];
+        let hash = claim.state.hash();
+        claim.sigs = ["alice", "bob"].map(|who| world.key(who).sign(hash)).to_vec();
+        claim
+    };
+    let (stale, newer, last) = (large(3, false), large(5, false), large(9, true));
+    let challenger_sig = world.key("alice").sign(challenge_hash(stale.state.hash()));
+    let calls = [
+        deposit(fixed.channel_id(), 0, 130),
+        Call::Challenge { proof: vec![], candidate: stale, challenger_sig },
+        Call::Checkpoint { proof: vec![], candidate: newer },
+        Call::ConcludeAndTransferAllAssets { candidate: last },
+    ];
+    for (n, call) in (1..).zip(calls) {
+        service.chain.submit(call, Urgency::Normal, 0);
+        broadcasts(&service, n).await;
+        world.devnet.mine().await;
+        service.blocks(0).await;
+    }
+    let (_, blocks) = service.blocks(0).await;
+    let paid = |l: &Log| matches!(l, Log::AllocationUpdated { after, .. } if after.is_zero());
+    assert!(logs(&blocks).iter().any(paid), "{:?}", logs(&blocks));
+}
+
 #[tokio::test]
 async fn an_account_without_money_is_reported() {
     let world = World::new();

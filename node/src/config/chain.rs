@@ -116,8 +116,10 @@ impl ChainConfig {
         }
         let hints: Result<_, _> = self.hints.iter().map(|h| Url::ws(h)).collect();
         let quorum = self.quorum.unwrap_or(Settings::majority(endpoints.len()));
-        if quorum == 0 || quorum > endpoints.len() {
-            let what = format!("expected 1 to {}, the number of endpoints", endpoints.len());
+        let quorums = Settings::quorums(endpoints.len());
+        if !quorums.contains(&quorum) {
+            let (least, most) = quorums.into_inner();
+            let what = format!("expected {least} to {most} of {most} endpoints");
             return Err(("chain.quorum", what));
         }
         let (finality, lag_s) = match self.finality {
@@ -150,14 +152,18 @@ impl ChainConfig {
             check_headers: self.check_headers.unwrap_or(true),
             limits: fairway_chain::Limits { stale_s, ..limits },
         };
-        Ok(Ethereum { settings, confirmations, config: self.node_config(payment_app, lag_s) })
+        let config = self.node_config(payment_app, lag_s, confirmations);
+        Ok(Ethereum { settings, confirmations, config })
     }
 
     /// What the chain's pace means for the node: blocks that are shown late must be reckoned with in every challenge.
-    fn node_config(&self, payment_app: Address, lag_s: u32) -> Config {
+    fn node_config(&self, payment_app: Address, lag_s: u32, confirmations: u32) -> Config {
         let mut config = Config { payment_app, ..Config::default() };
         config.block_time_s = self.block_time_s.unwrap_or(BLOCK_TIME_S);
         config.inclusion_s = self.inclusion_s.unwrap_or(INCLUSION_S).saturating_add(lag_s);
+        // A peer whose deposit is on its way is not silent: twice what that may take.
+        let patience_ms = u64::from(config.margin_s(confirmations)).saturating_mul(2_000);
+        config.silence_ms = config.silence_ms.max(patience_ms);
         let gwei = |n: u32| FeePerGas::gwei(u64::from(n));
         config.fees.max = self.max_fee_gwei.map_or(config.fees.max, gwei);
         config.fees.defence_max = self.defence_max_fee_gwei.map_or(config.fees.defence_max, gwei);
@@ -213,6 +219,7 @@ mod tests {
         assert_eq!((chain.settings.quorum, chain.confirmations), (1, 12));
         assert_eq!(chain.settings.code_hash, Some(NITRO_CODE_HASH));
         assert_eq!(chain.config.margin_s(chain.confirmations), 12 * 12 + 60);
+        assert_eq!(chain.config.silence_ms, 2 * (12 * 12 + 60) * 1_000);
         let more = format!(
             "{GOOD}endpoints = [\"http://b\", \"http://c\"]\nfinality = \"finalized\"\nadjudicator_code_hash = \"any\"\n"
         );
@@ -235,6 +242,7 @@ mod tests {
             ("chain_id = 1", url, "chain.adjudicator"),
             (&format!("{GOOD}quorum = 2"), url, "chain.quorum"),
             (&format!("{GOOD}quorum = 0"), url, "chain.quorum"),
+            (&format!("{GOOD}endpoints = [\"http://b\"]\nquorum = 1"), url, "chain.quorum"),
             (&format!("{GOOD}confirmations = 0"), url, "chain.confirmations"),
             (&format!("{GOOD}hints = [\"http://a\"]"), url, "chain.hints"),
             (&format!("{GOOD}endpoints = [\"ws://a\"]"), url, "chain.endpoints"),
