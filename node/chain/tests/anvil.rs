@@ -294,6 +294,53 @@ async fn a_killed_endpoint_degrades_and_a_restored_one_heals() {
     service.healthy(Health::is_good).await;
 }
 
+/// Goal: of three endpoints one may be gone, and two may not. Method: they are killed one after another.
+#[tokio::test]
+async fn one_of_three_endpoints_can_be_spared() {
+    let world = World::new();
+    let mut proxies = Vec::new();
+    for _ in 0..3 {
+        proxies.push(Proxy::start(world.devnet.url()).await);
+    }
+    let urls: Vec<&str> = proxies.iter().map(Proxy::url).collect();
+    let mut service = world.service(Settings { hints: vec![], ..world.devnet.settings(&urls) });
+    let (head, _) = service.blocks(0).await;
+    proxies[0].kill();
+    let (same, _) = service.blocks(0).await;
+    assert_eq!(same, head);
+    let health = service.healthy(|h| h.reasons.contains_key(&Trouble::EndpointDown)).await;
+    assert!(!health.reasons.contains_key(&Trouble::NoQuorum));
+    proxies[1].kill();
+    assert_eq!(service.fetch(0).await, Input::ChainDown);
+    service.healthy(|h| h.reasons.contains_key(&Trouble::NoQuorum)).await;
+    proxies.iter().for_each(Proxy::restore);
+    service.until(0, |input| matches!(input, Input::Blocks { .. }).then_some(())).await;
+}
+
+/// Goal: a node that was away while its deposit was mined moves no money a second time. Method: it wishes for the deposit again before
+/// it has seen the block.
+#[tokio::test]
+async fn a_deposit_that_was_mined_meanwhile_is_not_made_again() {
+    let world = World::new();
+    let channel = world.channel().channel_id();
+    let mut first = world.service(world.plain());
+    first.blocks(0).await;
+    first.chain.submit(deposit(channel, 0, 7), Urgency::Normal, 0);
+    broadcasts(&first, 1).await;
+    drop(first);
+    world.devnet.mine().await;
+    let mut second = world.service(world.plain());
+    second.blocks(0).await;
+    second.chain.submit(deposit(channel, 0, 7), Urgency::Normal, 0);
+    broadcasts(&second, 1).await;
+    world.devnet.mine().await;
+    let (_, blocks) = second.blocks(0).await;
+    assert_eq!(logs(&blocks).len(), 1, "the second one reverts");
+    let adjudicator = world.plain().adjudicator;
+    let held = world.devnet.ask("eth_getBalance", json!([adjudicator, "latest"])).await;
+    assert_eq!(held, "0x7");
+}
+
 /// Drops the logs of every answer to `eth_getLogs`.
 fn without_logs(request: &Value, mut answer: Value) -> Option<Value> {
     if request["method"] == "eth_getLogs" {
