@@ -331,21 +331,26 @@ impl Endpoint {
         })
     }
 
-    /// Whether it has a transaction, mined or waiting.
-    pub(crate) async fn has(&self, tx: TxHash) -> Result<bool, EndpointError> {
-        let found: Option<Value> = self.rpc.ask("eth_getTransactionByHash", (tx.0,)).await?;
-        Ok(found.is_some())
+    /// Which of these transactions it has, mined or waiting; `None` where it does not say.
+    pub(crate) async fn has(&self, txs: &[TxHash]) -> Vec<Option<bool>> {
+        let params: Vec<(B256,)> = txs.iter().map(|tx| (tx.0,)).collect();
+        let found = self.rpc.ask_each("eth_getTransactionByHash", &params).await;
+        found.into_iter().map(|f| f.ok().map(|tx: Option<Value>| tx.is_some())).collect()
     }
 
-    pub(crate) async fn broadcast(&self, raw: &Bytes) -> Result<B256, RpcFailure> {
-        self.rpc.ask("eth_sendRawTransaction", (raw.clone(),)).await
+    pub(crate) async fn broadcast(&self, raw: &[Bytes]) -> Vec<Result<B256, RpcFailure>> {
+        let params: Vec<(Bytes,)> = raw.iter().map(|raw| (raw.clone(),)).collect();
+        self.rpc.ask_each("eth_sendRawTransaction", &params).await
     }
 
-    /// A mined transaction: its block and whether it succeeded.
-    pub(crate) async fn receipt(&self, tx: TxHash) -> Result<Option<(u64, bool)>, EndpointError> {
-        let found: Option<TransactionReceipt> =
-            self.rpc.ask("eth_getTransactionReceipt", (tx.0,)).await?;
-        Ok(found.and_then(|r| Some((r.block_number?, r.status()))))
+    /// Of each transaction that it says is mined: its block and whether it succeeded.
+    pub(crate) async fn receipts(&self, txs: &[TxHash]) -> Vec<Option<(u64, bool)>> {
+        let params: Vec<(B256,)> = txs.iter().map(|tx| (tx.0,)).collect();
+        let found = self.rpc.ask_each("eth_getTransactionReceipt", &params).await;
+        let read = |f: Result<Option<TransactionReceipt>, RpcFailure>| {
+            f.ok().flatten().and_then(|r| Some((r.block_number?, r.status())))
+        };
+        found.into_iter().map(read).collect()
     }
 
     /// Why a mined transaction reverted: from its trace, or from the same call after its block.

@@ -105,26 +105,48 @@ impl Rpc {
         method: &'static str,
         params: &[P],
     ) -> Result<Vec<R>, RpcFailure> {
+        self.ask_each(method, params).await.into_iter().collect()
+    }
+
+    /// The same, where each may fail for itself.
+    pub(crate) async fn ask_each<P: RpcSend, R: RpcRecv>(
+        &self,
+        method: &'static str,
+        params: &[P],
+    ) -> Vec<Result<R, RpcFailure>> {
         let mut answers = Vec::with_capacity(params.len());
         for chunk in params.chunks(self.batch_max) {
-            let mut batch = self.client.new_batch();
-            let mut waiters = Vec::with_capacity(chunk.len());
-            for param in chunk {
-                waiters.push(batch.add_call::<P, R>(method, param).map_err(failure)?);
-            }
-            let gather = async {
-                batch.send().await?;
-                let mut answers = Vec::with_capacity(waiters.len());
-                for waiter in waiters {
-                    answers.push(waiter.await?);
+            match self.batch(method, chunk).await {
+                Ok(some) => answers.extend(some),
+                // What follows would hardly fare better, and waiting for it would cost time.
+                Err(failure) => {
+                    answers.resize_with(params.len(), || Err(failure.clone()));
+                    break;
                 }
-                Ok(answers)
-            };
-            let gathered = timeout(self.timeout, gather).await;
-            let gathered = gathered.map_err(|_| RpcFailure::Timeout(self.timeout))?;
-            answers.extend(gathered.map_err(failure)?);
+            }
         }
-        Ok(answers)
+        answers
+    }
+
+    async fn batch<P: RpcSend, R: RpcRecv>(
+        &self,
+        method: &'static str,
+        params: &[P],
+    ) -> Result<Vec<Result<R, RpcFailure>>, RpcFailure> {
+        let mut batch = self.client.new_batch();
+        let mut waiters = Vec::with_capacity(params.len());
+        for param in params {
+            waiters.push(batch.add_call::<P, R>(method, param).map_err(failure)?);
+        }
+        let gather = async {
+            batch.send().await.map_err(failure)?;
+            let mut answers = Vec::with_capacity(waiters.len());
+            for waiter in waiters {
+                answers.push(waiter.await.map_err(failure));
+            }
+            Ok(answers)
+        };
+        timeout(self.timeout, gather).await.map_err(|_| RpcFailure::Timeout(self.timeout))?
     }
 }
 
@@ -157,8 +179,8 @@ fn short(text: &str) -> String {
 /// Characters of an endpoint's words that are kept.
 const WORDS_MAX: usize = 200;
 
-/// HTTP with a bound on the length of answers.
-#[derive(Clone, Debug)]
+/// HTTP with a bound on the length of answers. Has no `Debug`: the address may hold a secret.
+#[derive(Clone)]
 struct Http {
     http: reqwest::Client,
     url: reqwest::Url,

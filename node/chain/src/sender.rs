@@ -90,7 +90,7 @@ pub(crate) struct Sender {
     head: Option<Head>,
     sent: BTreeMap<TxHash, Sent>,
     /// What came before the account was known.
-    waiting: VecDeque<Wish>,
+    waiting: Vec<Wish>,
 }
 
 /// A transaction that may have been broadcast.
@@ -123,7 +123,7 @@ impl Sender {
             account: None,
             head: None,
             sent: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            waiting: Vec::new(),
         }
     }
 
@@ -134,12 +134,13 @@ impl Sender {
         mut heads: watch::Receiver<u64>,
         inputs: Inputs,
     ) {
+        let mut some = Vec::new();
         loop {
             tokio::select! {
                 biased;
-                wish = wishes.recv() => match wish {
-                    Some(wish) => self.take_on(wish, &inputs).await,
-                    None => return,
+                received = wishes.recv_many(&mut some, WISHES_AT_ONCE) => match received {
+                    0 => return,
+                    _ => self.take_on(std::mem::take(&mut some), &inputs).await,
                 },
                 changed = heads.changed() => match changed {
                     Ok(()) => self.look(&inputs).await,
@@ -149,25 +150,30 @@ impl Sender {
         }
     }
 
-    async fn take_on(&mut self, wish: Wish, inputs: &Inputs) {
+    async fn take_on(&mut self, mut wishes: Vec<Wish>, inputs: &Inputs) {
         if self.account.is_none() {
             self.look(inputs).await;
         }
         let Some(account) = &mut self.account else {
-            // No endpoint has shown the account yet; one that does is asked for this first.
-            self.waiting.push_back(wish);
-            if self.waiting.len() > WAITING_MAX {
-                // The node asks again.
-                self.waiting.pop_front();
-            }
+            // No endpoint has shown the account yet; one that does is asked for these first. What is too much, the node asks for again.
+            self.waiting.extend(wishes);
+            let surplus = self.waiting.len().saturating_sub(WAITING_MAX);
+            self.waiting.drain(..surplus);
             return;
         };
-        match account.submit(wish.call, wish.urgency, wish.at_stake) {
-            Ok(txs) => self.broadcast(txs).await,
-            Err(Withheld::Reserve { channel, missing }) => {
-                inputs(Input::DepositWithheld { channel, missing });
+        // An answer to a challenge gets its nonce before a deposit does.
+        wishes.sort_by_key(|wish| wish.urgency == Urgency::Normal);
+        let mut txs = BTreeMap::new();
+        for wish in wishes {
+            match account.submit(wish.call, wish.urgency, wish.at_stake) {
+                // Whatever is not sent yet is returned each time.
+                Ok(some) => txs.extend(some.into_iter().map(|tx| (tx.nonce, tx))),
+                Err(Withheld::Reserve { channel, missing }) => {
+                    inputs(Input::DepositWithheld { channel, missing });
+                }
             }
         }
+        self.broadcast(txs.into_values().collect()).await;
     }
 
     /// Tells the account of the head, and looks after what was sent.
@@ -190,9 +196,8 @@ impl Sender {
         self.broadcast(txs).await;
         self.tell_reverts(head, inputs).await;
         if is_first {
-            for wish in std::mem::take(&mut self.waiting) {
-                Box::pin(self.take_on(wish, inputs)).await;
-            }
+            let waiting = std::mem::take(&mut self.waiting);
+            Box::pin(self.take_on(waiting, inputs)).await;
         }
     }
 
@@ -210,34 +215,43 @@ impl Sender {
 
     /// Those that every endpoint which answers does not know, of which there must be one.
     async fn unknown(&self, open: Vec<TxHash>) -> BTreeSet<TxHash> {
-        let mut unknown = BTreeSet::new();
-        for tx in open {
-            let known = join_all(self.good().map(|e| e.has(tx))).await;
-            let answers: Vec<bool> = known.into_iter().filter_map(Result::ok).collect();
-            if !answers.is_empty() && answers.iter().all(|known| !known) {
-                unknown.insert(tx);
-            }
-        }
-        unknown
+        let said = join_all(self.good().map(|e| e.has(&open))).await;
+        let of = |at: usize| said.iter().filter_map(move |s| s.get(at).copied().flatten());
+        let is_unknown = |at: &usize| of(*at).next().is_some() && of(*at).all(|known| !known);
+        (0..open.len()).filter(is_unknown).filter_map(|at| open.get(at).copied()).collect()
     }
 
+    /// Some at once, lowest nonce first, and what the account wants in their place.
     async fn broadcast(&mut self, txs: Vec<Tx>) {
         let mut txs = VecDeque::from(txs);
-        while let Some(tx) = txs.pop_front() {
-            let (raw, hash) = self.key.sign(self.transaction(&tx));
-            let at = self.head.map_or(BlockNum(0), |h| h.number);
-            let (nonce, call) = (tx.nonce, tx.call.clone());
-            let is_other =
-                self.sent.values().any(|s| s.nonce == nonce) && !self.sent.contains_key(&hash);
-            self.sent.entry(hash).or_insert(Sent { nonce, call, at, is_told: false });
-            let answers = join_all(self.good().map(|e| e.broadcast(&raw))).await;
-            self.counters.broadcasts.one();
-            self.counters.replacements.add(usize::from(is_other));
-            let Some(answer) = self.weigh(answers, hash).await else { continue };
-            if let Some(account) = &mut self.account {
-                txs.extend(account.sent(&tx, answer));
+        while !txs.is_empty() {
+            let some: Vec<Tx> = txs.drain(..txs.len().min(SENT_AT_ONCE)).collect();
+            let signed: Vec<(Bytes, TxHash)> =
+                some.iter().map(|tx| self.key.sign(self.transaction(tx))).collect();
+            for (tx, (_, hash)) in some.iter().zip(&signed) {
+                self.remember(tx, *hash);
+            }
+            let raw: Vec<Bytes> = signed.iter().map(|(raw, _)| raw.clone()).collect();
+            let said = join_all(self.good().map(|e| e.broadcast(&raw))).await;
+            for (at, (tx, (_, hash))) in some.iter().zip(signed).enumerate() {
+                self.counters.broadcasts.one();
+                let answers = said.iter().filter_map(|s| s.get(at).cloned()).collect();
+                let Some(answer) = self.weigh(answers, hash).await else { continue };
+                if let Some(account) = &mut self.account {
+                    txs.extend(account.sent(tx, answer));
+                }
             }
         }
+    }
+
+    /// Before it is sent: from then on it may be mined.
+    fn remember(&mut self, tx: &Tx, hash: TxHash) {
+        let at = self.head.map_or(BlockNum(0), |h| h.number);
+        if self.sent.values().any(|s| s.nonce == tx.nonce) && !self.sent.contains_key(&hash) {
+            self.counters.replacements.one();
+        }
+        let (nonce, call) = (tx.nonce, tx.call.clone());
+        self.sent.entry(hash).or_insert(Sent { nonce, call, at, is_told: false });
     }
 
     /// What the endpoints together said; `None` where all refused for a reason that the account can do nothing about.
@@ -255,8 +269,9 @@ impl Sender {
         }
         if has(&Said::Used) {
             // It may be this very transaction that has used it.
-            let known = join_all(self.good().map(|e| e.has(hash))).await;
-            let known = known.into_iter().any(|k| k == Ok(true));
+            let hashes = [hash];
+            let known = join_all(self.good().map(|e| e.has(&hashes))).await;
+            let known = known.into_iter().flatten().any(|k| k == Some(true));
             return Some(if known { Answer::Taken(hash) } else { Answer::NonceUsed });
         }
         if has(&Said::Underpriced) {
@@ -301,10 +316,10 @@ impl Sender {
             .filter(|(_, s)| s.nonce < head.nonce && !s.is_told)
             .map(|(hash, _)| *hash)
             .collect();
-        for hash in used {
-            let receipts = join_all(self.good().map(|e| e.receipt(hash))).await;
+        let receipts = join_all(self.good().map(|e| e.receipts(&used))).await;
+        for (at, hash) in used.into_iter().enumerate() {
             let found: Vec<(u64, bool)> =
-                receipts.into_iter().filter_map(|r| r.ok().flatten()).collect();
+                receipts.iter().filter_map(|r| r.get(at).copied().flatten()).collect();
             let failed = found.iter().filter(|(_, succeeded)| !succeeded).count();
             let Some(sent) = self.sent.get_mut(&hash) else { continue };
             if found.len() - failed >= self.settings.quorum {
@@ -425,6 +440,10 @@ const GAS_A_BYTE: u64 = 60;
 /// A payment to an account that did not exist, or a holding that was zero.
 const GAS_A_PAYOUT: u64 = 45_000;
 const GAS_MAX: u64 = 15_000_000;
+/// Wishes that are taken on together.
+const WISHES_AT_ONCE: usize = 256;
+/// Transactions in one round of broadcasts: an answer to a challenge that comes meanwhile waits for no more than that.
+const SENT_AT_ONCE: usize = 50;
 /// Wishes that wait for the first answer of an endpoint.
 const WAITING_MAX: usize = 1_024;
 /// The tip's part of a fee.

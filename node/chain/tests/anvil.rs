@@ -168,6 +168,23 @@ async fn a_deposit_is_mined_once_and_seen() {
     assert!(service.healthy(|h| h.is_good() && h.head.is_some()).await.is_good());
 }
 
+/// Goal: many wishes at once are as many transactions in the order of their nonces, and none is lost.
+#[tokio::test]
+async fn many_deposits_at_once_are_all_mined() {
+    let world = World::new();
+    let mut service = world.service(world.plain());
+    service.blocks(0).await;
+    for n in 1..=120u8 {
+        let channel = ChannelId(B256::repeat_byte(n));
+        service.chain.submit(deposit(channel, 0, 1), Urgency::Normal, 0);
+    }
+    broadcasts(&service, 120).await;
+    world.devnet.mine().await;
+    let (_, blocks) = service.blocks(0).await;
+    assert_eq!(logs(&blocks).len(), 120);
+    assert_eq!(service.chain.counters().broadcasts.get(), 120);
+}
+
 /// Goal: a restart between broadcast and block deposits once. Method: the first service is dropped while its transaction waits.
 #[tokio::test]
 async fn a_restart_does_not_deposit_twice() {
