@@ -119,7 +119,7 @@ impl Chain {
         let endpoints = Endpoint::all(&settings, &counters);
         let (wishes, wished) = mpsc::channel(WISHES_MAX);
         let (fetches, fetched) = mpsc::channel(FETCHES_MAX);
-        let (heads, head) = watch::channel(0);
+        let (heads, head) = watch::channel(B256::ZERO);
         let sender = Sender::new(
             settings.clone(),
             endpoints.clone(),
@@ -137,6 +137,7 @@ impl Chain {
             counters: counters.clone(),
             directory: directory.clone(),
             blocks_max: config.blocks_max,
+            top: B256::ZERO,
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(reader.run(fetched, inputs.clone(), heads));

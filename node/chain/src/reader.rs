@@ -19,7 +19,7 @@ use crate::agree::{Agreed, Logs, agree, reached};
 use crate::endpoint::{Endpoint, EndpointError, Head, RawLog, Shown};
 use crate::health::{Counters, Report, Trouble};
 use crate::rpc::RpcFailure;
-use crate::settings::Settings;
+use crate::settings::{Finality, Settings};
 use crate::{Good, Inputs};
 
 /// The channels that the node knows. Logs of challenges name a channel and not who takes part in it.
@@ -53,6 +53,8 @@ pub(crate) struct Reader {
     pub(crate) counters: Arc<Counters>,
     pub(crate) directory: Directory,
     pub(crate) blocks_max: u64,
+    /// The last head that was told.
+    pub(crate) top: B256,
 }
 
 /// An endpoint, and how it has done lately.
@@ -75,12 +77,12 @@ impl Tracked {
 }
 
 impl Reader {
-    /// Answers requests until nobody makes any. Each answer wakes whoever watches `heads`.
+    /// Answers requests until nobody makes any. A new head wakes whoever watches `heads`.
     pub(crate) async fn run(
         mut self,
         mut fetches: mpsc::Receiver<BlockNum>,
         inputs: Inputs,
-        heads: watch::Sender<u64>,
+        heads: watch::Sender<B256>,
     ) {
         while let Some(mut from) = fetches.recv().await {
             // The latest counts: the node makes a new request when it has changed its mind.
@@ -96,7 +98,12 @@ impl Reader {
             };
             inputs(input);
             self.report_endpoints();
-            heads.send_modify(|n| *n = n.wrapping_add(1));
+            let is_final = self.settings.finality != Finality::Confirmations;
+            heads.send_if_modified(|head| {
+                let before = std::mem::replace(head, self.top);
+                // What is shown late says nothing about the head that transactions are mined on.
+                is_final || before != self.top
+            });
         }
     }
 
@@ -118,6 +125,7 @@ impl Reader {
         let to = top.min(from.saturating_add(self.blocks_max.max(1) - 1));
         let top_head = most_supported(&heads, top);
         self.told_head(top_head);
+        self.top = top_head.hash;
         if from > top {
             self.report.set(Trouble::NoQuorum, None);
             return Ok(Input::Blocks { from: BlockNum(from), head: top_head, blocks: Vec::new() });

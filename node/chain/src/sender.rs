@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use alloy_consensus::{SignableTransaction, TxEip1559};
-use alloy_primitives::{Bytes, Signature, TxKind, keccak256};
+use alloy_primitives::{B256, Bytes, Signature, TxKind, U256, keccak256};
 use fairway_core::account::{Account, Answer, Head, Tx, TxHash, Withheld};
 use fairway_core::chain_view::REORG_BLOCKS_MAX;
 use fairway_core::config::Config;
 use fairway_core::effect::Urgency;
 use fairway_core::input::Input;
 use fairway_core::nitro::{Call, Outcome};
-use fairway_core::types::{Address, BlockNum, FeePerGas};
+use fairway_core::types::{Address, Amount, BlockNum, FeePerGas};
 use futures_util::future::join_all;
 use secp256k1::ecdsa::RecoverableSignature;
 use tokio::sync::{mpsc, watch};
@@ -131,7 +131,7 @@ impl Sender {
     pub(crate) async fn run(
         mut self,
         mut wishes: mpsc::Receiver<Wish>,
-        mut heads: watch::Receiver<u64>,
+        mut heads: watch::Receiver<B256>,
         inputs: Inputs,
     ) {
         let mut some = Vec::new();
@@ -201,7 +201,7 @@ impl Sender {
         }
     }
 
-    /// Where enough endpoints answer: what at least so many of them reach. The dearest gas and the smallest balance are believed.
+    /// Where enough endpoints answer: what at least so many of them reach.
     async fn account_head(&self) -> Option<Head> {
         let who = self.key.address();
         let views = join_all(self.good().map(|e| e.account(who))).await;
@@ -255,11 +255,7 @@ impl Sender {
     }
 
     /// What the endpoints together said; `None` where all refused for a reason that the account can do nothing about.
-    async fn weigh(
-        &self,
-        answers: Vec<Result<alloy_primitives::B256, RpcFailure>>,
-        hash: TxHash,
-    ) -> Option<Answer> {
+    async fn weigh(&self, answers: Vec<Result<B256, RpcFailure>>, hash: TxHash) -> Option<Answer> {
         let said: Vec<Said> = answers.into_iter().map(said).collect();
         let has = |wanted: &Said| said.contains(wanted);
         if has(&Said::Taken) {
@@ -295,12 +291,19 @@ impl Sender {
     }
 
     fn transaction(&self, tx: &Tx) -> TxEip1559 {
+        let gas_limit = gas_limit(&tx.call);
+        let balance = self.head.and_then(|head| head.balance);
+        let fee = affordable(tx.fee, gas_limit, abi::value(&tx.call), balance);
+        let base_fee = self.head.map_or(0, |head| head.base_fee.0);
+        if fee < tx.fee && fee.0 < base_fee {
+            self.report.set(Trouble::NoGasMoney, Some(no_gas_money(balance)));
+        }
         TxEip1559 {
             chain_id: self.settings.chain_id,
             nonce: tx.nonce,
-            gas_limit: gas_limit(&tx.call),
-            max_fee_per_gas: u128::from(tx.fee.0),
-            max_priority_fee_per_gas: u128::from(tip(tx.fee).0),
+            gas_limit,
+            max_fee_per_gas: u128::from(fee.0),
+            max_priority_fee_per_gas: u128::from(tip(fee).0),
             to: TxKind::Call(self.settings.adjudicator),
             value: abi::value(&tx.call),
             access_list: Default::default(),
@@ -358,7 +361,7 @@ enum Said {
 }
 
 /// Endpoints say in words what went wrong. These are the words of geth, reth, erigon, nethermind, besu and anvil.
-fn said(answer: Result<alloy_primitives::B256, RpcFailure>) -> Said {
+fn said(answer: Result<B256, RpcFailure>) -> Said {
     let failure = match answer {
         Ok(_) => return Said::Taken,
         Err(failure) => failure,
@@ -395,14 +398,16 @@ fn merge(views: &[AccountView], quorum: usize, tip_min: FeePerGas) -> Option<Hea
     let numbers: Vec<_> = views.iter().map(|v| v.number).collect();
     let times: Vec<_> = views.iter().map(|v| v.time).collect();
     let nonces: Vec<_> = views.iter().map(|v| v.nonce).collect();
-    let base_fee = views.iter().map(|v| v.base_fee).max()?;
+    let base_fees: Vec<_> = views.iter().map(|v| v.base_fee).collect();
+    let balances: Vec<_> = views.iter().map(|v| v.balance).collect();
+    let base_fee = reached(&base_fees, quorum)?;
     Some(Head {
         number: reached(&numbers, quorum)?,
         time: reached(&times, quorum)?,
         nonce: reached(&nonces, quorum)?,
         // Twice that is offered, and an eighth of it as a tip: see `tip`.
         base_fee: FeePerGas(base_fee.saturating_add(tip_min.0.saturating_mul(TIP_PART / 2))),
-        balance: views.iter().map(|v| v.balance).min(),
+        balance: reached(&balances, quorum),
     })
 }
 
@@ -410,6 +415,17 @@ fn merge(views: &[AccountView], quorum: usize, tip_min: FeePerGas) -> Option<Hea
 /// nodes of the network ask of a replacement as well; and the same transaction after a restart is the same to the byte.
 fn tip(fee: FeePerGas) -> FeePerGas {
     FeePerGas(fee.0.div_ceil(TIP_PART))
+}
+
+/// The fee, or what the account can pay of it.
+///
+/// # Danger
+/// Endpoints refuse a transaction whose gas limit the account could not pay at the full fee, even where it will cost a tenth of that.
+/// An answer to a challenge that offers all that may be offered would then not be sent by an account that can well afford it.
+fn affordable(fee: FeePerGas, gas_limit: u64, value: U256, balance: Option<Amount>) -> FeePerGas {
+    let Some(balance) = balance else { return fee };
+    let most = balance.0.saturating_sub(value) / U256::from(gas_limit.max(1));
+    FeePerGas(u64::try_from(most).unwrap_or(u64::MAX).min(fee.0))
 }
 
 /// Gas that a call may take: more than it needs by far, since what is left over is not paid for. By what the contracts do: each
@@ -452,9 +468,8 @@ const TIP_PART: u64 = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloy_primitives::B256;
     use fairway_core::account::replacement;
-    use fairway_core::types::{Amount, ChainTime};
+    use fairway_core::types::ChainTime;
 
     fn refused(message: &str) -> Said {
         said(Err(RpcFailure::Refused { code: -32000, message: message.into() }))
@@ -507,12 +522,28 @@ mod tests {
             nonce: 3,
             balance: Amount::wei(50),
         };
-        for (number, time, nonce) in [(999, 999_999, 99), (0, 0, 0)] {
-            let liar =
-                AccountView { number: BlockNum(number), time: ChainTime(time), nonce, ..honest };
-            let head = merge(&[honest, liar, honest], 2, FeePerGas(0)).unwrap();
-            assert_eq!((head.number, head.time, head.nonce), (BlockNum(10), ChainTime(100), 3));
+        let expected = merge(&[honest], 1, FeePerGas(0));
+        for lie in [u64::MAX, 0] {
+            let liar = AccountView {
+                number: BlockNum(lie),
+                time: ChainTime(lie),
+                base_fee: lie,
+                nonce: lie,
+                balance: Amount::wei(lie),
+            };
+            assert_eq!(merge(&[honest, liar, honest], 2, FeePerGas(0)), expected);
         }
+    }
+
+    #[test]
+    fn no_more_is_offered_than_the_account_has() {
+        let fee = |balance: Option<u64>| {
+            affordable(FeePerGas(100), 10, U256::from(7), balance.map(Amount::wei))
+        };
+        assert_eq!(fee(None), FeePerGas(100));
+        assert_eq!(fee(Some(1_007)), FeePerGas(100));
+        assert_eq!(fee(Some(1_006)), FeePerGas(99));
+        assert_eq!(fee(Some(3)), FeePerGas(0));
     }
 
     #[test]

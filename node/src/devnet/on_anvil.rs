@@ -10,6 +10,7 @@ use std::time::Duration;
 use fairway_chain::testkit::{Devnet, Miner, Proxy};
 use fairway_chain::{Health, Trouble};
 use fairway_core::channel::Channel;
+use fairway_core::driver::Driver;
 use fairway_core::event::{ObjectiveKind, Pins};
 use fairway_core::nitro::{Call, Crypto, SecretKey};
 use fairway_core::types::{Address, Amount, ChannelId};
@@ -193,9 +194,7 @@ async fn a_deposit_that_was_taken_back_is_made_again() {
     let book = world.stage.ask_to_open(each).await.unwrap();
     let id = book.id;
     let held = move |at: Amount| {
-        move |driver: &fairway_core::driver::Driver| {
-            (driver.node().state().chain().at_head(id).held == at).then_some(())
-        }
+        move |driver: &Driver| (driver.node().state().chain().at_head(id).held == at).then_some(())
     };
     world.until_a_transaction_waits().await;
     world.devnet.mine().await;
@@ -233,4 +232,68 @@ async fn a_node_outlives_its_endpoint() {
     world.stage.close(&book).await.unwrap();
     let done = alice.when_completed("the close", book.id, ObjectiveKind::DirectDefund).await;
     done.unwrap();
+}
+
+/// Goal: a node that is killed at any stage of funding goes on from its files, the channel opens, and nobody deposits twice. Method: one
+/// channel after another, each with a crash at another stage.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs npm: ci/test chain"]
+async fn a_crash_at_every_stage_of_funding() {
+    let mut world = World::new().await;
+    let each = Amount::ether(1);
+    for stage in Stages::ALL {
+        let book = world.stage.ask_to_open(each).await.unwrap();
+        let id = book.id;
+        let known = |c: &Channel| c.signed.is_some().then_some(());
+        let holds = move |amount: Amount, confirmed: bool| {
+            move |driver: &Driver| {
+                let chain = driver.node().state().chain();
+                let seen = if confirmed { chain.confirmed(id) } else { chain.at_head(id) };
+                (seen.held >= amount).then_some(())
+            }
+        };
+        let (alice, bob) = (&world.stage.alice, &world.stage.bob);
+        let all = each.saturating_add(each);
+        match stage {
+            Stages::Accepted => {}
+            Stages::PrefundSigned => bob.when_channel("a prefund", id, known).await.unwrap(),
+            Stages::DepositSent => world.until_a_transaction_waits().await,
+            Stages::DepositSeen => alice.when("a deposit", holds(each, false)).await.unwrap(),
+            Stages::DepositConfirmed => bob.when("a deposit", holds(each, true)).await.unwrap(),
+            Stages::SecondSeen => bob.when("both deposits", holds(all, false)).await.unwrap(),
+            Stages::SecondConfirmed => alice.when("both", holds(all, true)).await.unwrap(),
+        }
+        for party in [&mut world.stage.alice, &mut world.stage.bob] {
+            party.kill().await;
+            party.start(None).await.unwrap();
+        }
+        let (alice, bob) = (&world.stage.alice, &world.stage.bob);
+        let open = tokio::try_join!(alice.when_open(id), bob.when_open(id));
+        open.unwrap_or_else(|e| panic!("{stage:?}: {e}"));
+        assert_eq!(world.count_logs(DEPOSITED, id).await, 2, "{stage:?}");
+    }
+}
+
+/// When both are killed.
+#[derive(Clone, Copy, Debug)]
+enum Stages {
+    Accepted,
+    PrefundSigned,
+    DepositSent,
+    DepositSeen,
+    DepositConfirmed,
+    SecondSeen,
+    SecondConfirmed,
+}
+
+impl Stages {
+    const ALL: [Stages; 7] = [
+        Stages::Accepted,
+        Stages::PrefundSigned,
+        Stages::DepositSent,
+        Stages::DepositSeen,
+        Stages::DepositConfirmed,
+        Stages::SecondSeen,
+        Stages::SecondConfirmed,
+    ];
 }
