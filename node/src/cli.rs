@@ -149,6 +149,13 @@ Example of a configuration file:
   [chain]
   kind = \"development\"
 
+Instead of a development chain, with rpc_url = \"http://127.0.0.1:8545\" above the first section:
+  [chain]
+  chain_id      = 31337
+  adjudicator   = \"0x0101010101010101010101010101010101010101\"
+  consensus_app = \"0x0202020202020202020202020202020202020202\"
+  payment_app   = \"0x0303030303030303030303030303030303030303\"
+
 Example:
   fairway run --config fairway.toml
 

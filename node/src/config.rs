@@ -10,8 +10,20 @@
 //! at      = "10.0.0.2:4100"
 //!
 //! [chain]
-//! kind = "development"                # the only one in this version
+//! kind = "development"                # in memory; or leave kind out, and give an endpoint:
 //! ```
+//!
+//! ```toml
+//! rpc_url = "http://127.0.0.1:8545"   # above the first section
+//!
+//! [chain]
+//! chain_id      = 31337
+//! adjudicator   = "0x…"
+//! consensus_app = "0x…"
+//! payment_app   = "0x…"               # without it no virtual channels
+//! ```
+//!
+//! The other keys of `[chain]` have defaults, which the book lists.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,10 +31,17 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use fairway_chain::GasKey;
 use fairway_core::nitro::{Crypto, SecretKey};
 use fairway_core::types::Address;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+
+mod chain;
+
+pub use chain::{Chosen, Ethereum};
+
+use chain::{ChainConfig, Complaint};
 
 /// The file as it stands on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -38,8 +57,11 @@ pub struct RunConfig {
     /// Whom to keep a session with.
     #[serde(default)]
     pub peers: Vec<Peer>,
+    /// An Ethereum endpoint.
+    pub rpc_url: Option<String>,
     /// Which chain.
-    pub chain: Chain,
+    #[serde(default)]
+    pub chain: ChainConfig,
 }
 
 /// One peer.
@@ -52,24 +74,6 @@ pub struct Peer {
     /// Where it listens.
     #[serde(deserialize_with = "socket_address")]
     pub at: SocketAddr,
-}
-
-/// The chain, as configured.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Chain {
-    /// `development`.
-    pub kind: Option<ChainKind>,
-    /// An Ethereum endpoint; not in this version.
-    pub rpc_url: Option<String>,
-}
-
-/// The kinds of chain that this version has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChainKind {
-    /// In memory, ends with the process.
-    Development,
 }
 
 /// What is wrong, in one line. The operator corrects it.
@@ -103,7 +107,7 @@ pub enum ConfigError {
         /// The key.
         key: &'static str,
         /// What was expected.
-        what: &'static str,
+        what: String,
     },
     /// The key file is no key. Says nothing about its content.
     #[error("{}: {what}", path.display())]
@@ -123,16 +127,9 @@ impl RunConfig {
     pub fn load(path: &Path) -> Result<RunConfig, ConfigError> {
         let config = RunConfig::parse(path, &read(path)?)?;
         let value = |key, what| ConfigError::Value { path: path.to_path_buf(), key, what };
-        if config.chain.rpc_url.is_some() {
-            let what = "this build has no Ethereum chain service yet; use `fairway devnet`";
-            return Err(value("chain.rpc_url", what));
-        }
-        if config.chain.kind.is_none() {
-            let what = "is missing; expected \"development\", the only chain of this version";
-            return Err(value("chain.kind", what));
-        }
+        config.chosen().map_err(|(key, what)| value(key, what))?;
         if config.book().len() != config.peers.len() {
-            return Err(value("peers.address", "names one peer twice"));
+            return Err(value("peers.address", "names one peer twice".into()));
         }
         Ok(config)
     }
@@ -152,6 +149,14 @@ impl RunConfig {
         })
     }
 
+    /// The chain that is meant.
+    ///
+    /// # Errors
+    /// The first key that is missing or wrong; none after [`RunConfig::load`].
+    pub fn chosen(&self) -> Result<Chosen, Complaint> {
+        self.chain.choose(self.rpc_url.as_deref())
+    }
+
     /// Where peers are.
     pub fn book(&self) -> BTreeMap<Address, SocketAddr> {
         self.peers.iter().map(|p| (p.address, p.at)).collect()
@@ -163,17 +168,31 @@ impl RunConfig {
 /// # Errors
 /// [`ConfigError::Key`], which never repeats what the file holds.
 pub fn load_key(path: &Path) -> Result<(SecretKey, [u8; 32]), ConfigError> {
+    let bytes = load_secret(path)?;
+    let what = "is not a secp256k1 key; draw another";
+    let key = SecretKey::new(bytes, Crypto::Real)
+        .map_err(|_| ConfigError::Key { path: path.to_path_buf(), what })?;
+    Ok((key, blake3::derive_key("fairway node seed v1", &bytes)))
+}
+
+/// Reads the key that pays for gas.
+///
+/// # Errors
+/// As [`load_key`].
+pub fn load_gas_key(path: &Path) -> Result<GasKey, ConfigError> {
+    let what = "is not a secp256k1 key; draw another";
+    GasKey::new(load_secret(path)?).map_err(|_| ConfigError::Key { path: path.to_path_buf(), what })
+}
+
+fn load_secret(path: &Path) -> Result<[u8; 32], ConfigError> {
     let error = |what| ConfigError::Key { path: path.to_path_buf(), what };
     let text = read(path)?;
     let mode = fs::metadata(path).map_or(0o777, |m| m.permissions().mode());
     if mode & 0o077 != 0 {
         return Err(error("other users can read this key; run: chmod 600 on it"));
     }
-    let bytes = parse_hex(text.trim())
-        .ok_or_else(|| error("expected 64 hexadecimal digits, with or without 0x"))?;
-    let key = SecretKey::new(bytes, Crypto::Real)
-        .map_err(|_| error("is not a secp256k1 key; draw another"))?;
-    Ok((key, blake3::derive_key("fairway node seed v1", &bytes)))
+    parse_hex(text.trim())
+        .ok_or_else(|| error("expected 64 hexadecimal digits, with or without 0x"))
 }
 
 fn parse_hex(text: &str) -> Option<[u8; 32]> {
@@ -242,7 +261,8 @@ kind = "development"
             ("\"development\"", "\"mainnet\""),
             ("0x01010101", "0x01"),
             ("data_dir = \"/tmp/fairway\"", "data_dir = 7"),
-            ("kind = \"development\"", "rpc_url = \"http://127.0.0.1:8545\""),
+            ("kind = \"development\"", "chain_id = 1"),
+            ("[chain]", "rpc_url = \"http://127.0.0.1:8545\"\n[chain]"),
             ("kind = \"development\"", ""),
             ("[chain]", "[chain"),
             ("[chain]\nkind = \"development\"", ""),
@@ -251,14 +271,15 @@ kind = "development"
             edits.iter().map(|(from, to)| complaint(&GOOD.replacen(from, to, 1))).collect();
         insta::assert_snapshot!(told.join("\n"), @r#"
         FILE:4: p2p_listen: expected an IP address with a port, such as 127.0.0.1:4100
-        FILE:4: p2p_lisen: unknown field `p2p_lisen`, expected one of `data_dir`, `key_file`, `p2p_listen`, `peers`, `chain`
-        FILE:11: kind: unknown variant `mainnet`, expected `development`
+        FILE:4: p2p_lisen: unknown field `p2p_lisen`, expected one of `data_dir`, `key_file`, `p2p_listen`, `peers`, `rpc_url`, `chain`
+        FILE:11: kind: unknown variant `mainnet`, expected `development` or `ethereum`
         FILE:7: address: expected an Ethereum address, 0x and 40 hexadecimal digits
         FILE:2: data_dir: invalid type: integer `7`, expected path string
-        FILE: chain.rpc_url: this build has no Ethereum chain service yet; use `fairway devnet`
-        FILE: chain.kind: is missing; expected "development", the only chain of this version
+        FILE: rpc_url: is missing; expected an endpoint, or chain.kind = "development"
+        FILE:10: rpc_url: unknown field `rpc_url`, expected `address` or `at`
+        FILE: rpc_url: is missing; expected an endpoint, or chain.kind = "development"
         FILE:10: unclosed table, expected `]`
-        FILE:1: missing field `chain`
+        FILE: rpc_url: is missing; expected an endpoint, or chain.kind = "development"
         "#);
     }
 

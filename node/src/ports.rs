@@ -1,4 +1,4 @@
-//! The pump's ports on tokio: real files, real time, TCP sessions, the development chain.
+//! The pump's ports on tokio: real files, real time, TCP sessions, a chain.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::chain::ChainPort;
 use crate::clock::WallClock;
-use crate::devchain::Endpoint;
 use crate::files::{DataDir, FilesError};
 use crate::inbox::{Answer, Inbound, Watched, Watcher};
 
@@ -27,7 +27,7 @@ pub struct NodePorts {
     pub disk: Disk,
     pub inbox: mpsc::Receiver<Inbound>,
     pub network: fairway_transport::Handle<TcpStream>,
-    pub chain: Endpoint,
+    pub chain: ChainPort,
     pub notices: broadcast::Sender<Notice>,
     pub desk: Desk,
 }
@@ -187,6 +187,7 @@ impl Ports for NodePorts {
     }
 
     fn resting(&mut self, driver: &Driver) {
+        self.chain.learn(driver);
         self.desk.watchers.retain_mut(|watcher| watcher(driver) == Watched::NotYet);
     }
 }

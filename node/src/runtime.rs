@@ -25,8 +25,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::chain::{ChainSetup, ChainWatch};
 use crate::clock::WallClock;
-use crate::devchain::DevChain;
 use crate::files::{DataDir, FilesError};
 use crate::inbox::{self, Answer, Inbound, Inbox, Stopped, Watched};
 use crate::ports::{Desk, Disk, DiskCounters, NodePorts};
@@ -50,7 +50,7 @@ pub struct Setup {
     /// Where peers are; a session with each is kept up.
     pub peers: AddressBook,
     /// The chain.
-    pub chain: DevChain,
+    pub chain: ChainSetup,
 }
 
 /// A node that runs. Dropping it is [`RunningNode::kill`] without waiting for the end.
@@ -78,6 +78,7 @@ pub struct NodeHandle {
     inbox: Inbox,
     notices: broadcast::Sender<Notice>,
     disk: Arc<DiskCounters>,
+    chain: Option<ChainWatch>,
 }
 
 /// Why a node did not start.
@@ -97,6 +98,9 @@ pub enum StartError {
     /// Limits that do not fit together.
     #[error("transport: {0}")]
     Transport(#[from] fairway_transport::ConfigError),
+    /// A chain service that cannot be.
+    #[error("chain: {0}")]
+    Chain(#[from] fairway_chain::SettingsError),
     /// The system has no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Entropy(#[from] getrandom::Error),
@@ -134,16 +138,17 @@ impl RunningNode {
             disk,
             inbox,
             network: sessions.clone(),
-            chain: setup.chain.endpoint(me, &chain_config, sender.clone()),
+            chain: setup.chain.join(me, &chain_config, sender.clone(), &driver)?,
             notices: notices.clone(),
             desk: Desk::default(),
         };
+        let chain = ports.chain.watch();
         let mut helpers = JoinSet::new();
         helpers.spawn(network.run());
         helpers.spawn(listen(listener, sessions));
         helpers.spawn(forward(events, sender.clone()));
         let pump = tokio::spawn(async move { pump(&mut driver, &mut ports).await });
-        let handle = NodeHandle { inbox: sender, notices, disk: counters };
+        let handle = NodeHandle { inbox: sender, notices, disk: counters, chain };
         Ok(RunningNode { handle, pump, helpers, free, opened })
     }
 
@@ -220,6 +225,11 @@ impl NodeHandle {
         self.notices.subscribe()
     }
 
+    /// How its chain service does; `None` on a development chain.
+    pub fn chain(&self) -> Option<&ChainWatch> {
+        self.chain.as_ref()
+    }
+
     /// What its disk has done.
     pub fn disk(&self) -> &DiskCounters {
         &self.disk
@@ -262,6 +272,7 @@ const NOTICES_MAX: usize = 1_024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::devchain::DevChain;
     use fairway_core::event::Terms;
     use fairway_core::types::{Address, Amount, ChannelId};
     use fairway_transport::ChainPin;
@@ -281,7 +292,7 @@ mod tests {
             config: Config::default(),
             transport: crate::transport_config(chain),
             peers: AddressBook::default(),
-            chain: DevChain::start(Duration::from_millis(10), [].into()),
+            chain: ChainSetup::Development(DevChain::start(Duration::from_millis(10), [].into())),
         }
     }
 

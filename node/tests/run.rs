@@ -51,12 +51,12 @@ impl Home {
 }
 
 #[test]
-fn an_ethereum_endpoint_is_refused_plainly() {
+fn a_chain_without_an_endpoint_is_refused_plainly() {
     let home = Home::new();
-    home.configure("rpc_url = \"http://127.0.0.1:8545\"");
+    home.configure("chain_id = 1");
     assert_eq!(
         home.refused(),
-        "fairway: fairway.toml: chain.rpc_url: this build has no Ethereum chain service yet; use `fairway devnet`\n"
+        "fairway: fairway.toml: rpc_url: is missing; expected an endpoint, or chain.kind = \"development\"\n"
     );
 }
 

@@ -13,7 +13,6 @@ use fairway_core::virtual_channel::VirtualChannel;
 
 use super::DevnetError;
 use super::script::{Stage, milli_ether, nonce};
-use crate::devchain;
 
 /// The two ledger channels that payments go over, and what their ends are due in them.
 pub struct Route {
@@ -39,7 +38,7 @@ impl Stage {
                 asset: Address::ZERO,
                 deposits: [each, each],
             };
-            *id = terms.fixed_part(devchain::pins(leader.address()).consensus_app).channel_id();
+            *id = terms.fixed_part(self.apps.consensus).channel_id();
             self.story.say(&format!(
                 "{} opens ledger channel {} with {}; each deposits {each}",
                 leader.name,
@@ -81,7 +80,7 @@ impl Stage {
             asset: Address::ZERO,
             amount: milli_ether(2_000),
         };
-        let id = terms.fixed_part(devchain::PAYMENT_APP).channel_id();
+        let id = terms.fixed_part(self.apps.payment).channel_id();
         let begun = Instant::now();
         self.alice.command(Command::OpenVirtual { terms, ledger: None }).await?;
         let open = |v: &VirtualChannel| {

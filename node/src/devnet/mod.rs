@@ -4,6 +4,8 @@
 //! ([`crate::devchain`]). It succeeds only if every balance is exactly what the payments say.
 
 mod hub;
+#[cfg(test)]
+mod on_anvil;
 mod party;
 mod report;
 mod script;
@@ -21,6 +23,7 @@ use fairway_core::types::{Address, Amount, ChannelId};
 use fairway_transport::ChainPin;
 use tokio::net::TcpListener;
 
+use crate::chain::ChainSetup;
 use crate::clock::millis;
 use crate::devchain::{self, DevChain};
 use crate::inbox::Stopped;
@@ -30,7 +33,7 @@ use hub::Route;
 use party::Party;
 pub use report::Report;
 use report::{Balance, NodeReport, Phases, Updates};
-use script::{Book, Stage};
+use script::{Apps, Book, Stage};
 pub use story::{Story, Stream};
 
 /// What can be chosen.
@@ -99,7 +102,7 @@ pub enum DevnetError {
 /// # Errors
 /// [`DevnetError`]: it did not come to its end. Wrong balances are no error here but stand in the report.
 pub async fn run(options: &Options, story: Story) -> Result<Report, DevnetError> {
-    let mut stage = set_up(options, story).await?;
+    let (mut stage, chain) = set_up(options, story).await?;
     let begun = Instant::now();
     let mut watch = StopWatch(begun);
 
@@ -131,7 +134,7 @@ pub async fn run(options: &Options, story: Story) -> Result<Report, DevnetError>
         total_ms,
     };
     let played = Played { books: [first, second], route, agreed };
-    settle(stage, options, played, phases, [Updates::of(took), Updates::of(vouchers)]).await
+    settle(stage, chain, options, played, phases, [Updates::of(took), Updates::of(vouchers)]).await
 }
 
 /// What the story left to be paid out.
@@ -155,16 +158,14 @@ impl StopWatch {
 /// Stops the nodes, reads their logs back, and holds the chain against what must be.
 async fn settle(
     mut stage: Stage,
+    chain: DevChain,
     options: &Options,
     played: Played,
     phases: Phases,
     [updates, vouchers]: [Updates; 2],
 ) -> Result<Report, DevnetError> {
-    let accounts = stage
-        .chain
-        .accounts()
-        .await
-        .map_err(|Stopped| DevnetError::Stopped { who: "the chain" })?;
+    let accounts = chain.accounts().await;
+    let accounts = accounts.map_err(|Stopped| DevnetError::Stopped { who: "the chain" })?;
     let mut balances = Vec::new();
     let mut nodes = Vec::new();
     let Played { books, route, agreed } = played;
@@ -209,7 +210,7 @@ fn due(books: &[Book; 2], route: &Route) -> (Amount, Amount) {
     (alice, bob)
 }
 
-async fn set_up(options: &Options, story: Story) -> Result<Stage, DevnetError> {
+async fn set_up(options: &Options, story: Story) -> Result<(Stage, DevChain), DevnetError> {
     let keys = [party::fresh_keys()?, party::fresh_keys()?, party::fresh_keys()?];
     let addresses = keys.each_ref().map(|(key, _)| key.address());
     let accounts = addresses.iter().map(|a| (*a, START_BALANCE)).collect();
@@ -222,6 +223,7 @@ async fn set_up(options: &Options, story: Story) -> Result<Stage, DevnetError> {
     let (bob_door, bob_at) = listen().await?;
     let (hub_door, hub_at) = listen().await?;
     let challenge_duration = challenge_duration(options.block_time);
+    let pins = devchain::pins(addresses[0]);
     let book: BTreeMap<Address, SocketAddr> =
         addresses.into_iter().zip([alice_at, bob_at, hub_at]).collect();
     let party = |name: &'static str, (key, node_seed), listen_at| {
@@ -234,7 +236,7 @@ async fn set_up(options: &Options, story: Story) -> Result<Stage, DevnetError> {
             config: node_config(challenge_duration),
             transport: transport_config(pins.chain_id, pins.adjudicator),
             peers: AddressBook(book.clone()),
-            chain: chain.clone(),
+            chain: ChainSetup::Development(chain.clone()),
         };
         Party::new(name, setup, listen_at, story)
     };
@@ -245,7 +247,9 @@ async fn set_up(options: &Options, story: Story) -> Result<Stage, DevnetError> {
     alice.start(Some(alice_door)).await?;
     bob.start(Some(bob_door)).await?;
     hub.start(Some(hub_door)).await?;
-    Ok(Stage { alice, bob, hub, chain, story, challenge_duration })
+    let apps = Apps { consensus: pins.consensus_app, payment: devchain::PAYMENT_APP };
+    let execute = script::on(chain.clone());
+    Ok((Stage { alice, bob, hub, apps, execute, story, challenge_duration }, chain))
 }
 
 async fn listen() -> Result<(TcpListener, SocketAddr), DevnetError> {

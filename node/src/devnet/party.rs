@@ -107,6 +107,12 @@ impl Party {
         }
     }
 
+    /// How its node's chain service does.
+    #[cfg(test)]
+    pub fn chain(&self) -> Option<crate::chain::ChainWatch> {
+        self.node.as_ref()?.handle().chain().cloned()
+    }
+
     fn handle(&self) -> Result<&NodeHandle, DevnetError> {
         let node = self.node.as_ref().ok_or(DevnetError::Stopped { who: self.name })?;
         Ok(node.handle())

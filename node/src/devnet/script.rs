@@ -1,5 +1,6 @@
 //! What happens on the devnet, in order. Each phase says what it expects and the sums that must come out.
 
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use fairway_core::channel::{Channel, balance_in};
@@ -11,17 +12,45 @@ use fairway_core::types::{Address, Amount, ChannelId};
 
 use super::party::Party;
 use super::{DevnetError, Story};
-use crate::devchain::{self, DevChain};
+use crate::devchain::DevChain;
 
 /// Who plays, and on what.
 pub struct Stage {
     pub alice: Party,
     pub bob: Party,
     pub hub: Party,
-    pub chain: DevChain,
+    pub apps: Apps,
+    pub execute: Execute,
     pub story: Story,
     /// Seconds of chain time.
     pub challenge_duration: u32,
+}
+
+/// The applications on the chain.
+#[derive(Clone, Copy)]
+pub struct Apps {
+    pub consensus: Address,
+    pub payment: Address,
+}
+
+/// Has a call executed from an account whose node has no part in it; the development chain's way, or another chain's.
+pub type Execute = Box<dyn Fn(Address, Call) -> Executing + Send + Sync>;
+
+/// What [`Execute`] gives.
+pub type Executing = Pin<Box<dyn Future<Output = Result<(), DevnetError>> + Send>>;
+
+/// [`Execute`] on a development chain.
+pub fn on(chain: DevChain) -> Execute {
+    Box::new(move |from, call| {
+        let chain = chain.clone();
+        Box::pin(async move {
+            let receipt = chain.execute(from, call).await;
+            receipt
+                .map_err(|_| DevnetError::Stopped { who: "the chain" })?
+                .map_err(DevnetError::Reverted)?;
+            Ok(())
+        })
+    })
 }
 
 /// A channel, and what its parties are due by the payments made so far.
@@ -63,7 +92,8 @@ impl Stage {
         Ok(book)
     }
 
-    async fn ask_to_open(&self, each: Amount) -> Result<Book, DevnetError> {
+    /// Alice asks for a channel with Bob; nothing is waited for.
+    pub async fn ask_to_open(&self, each: Amount) -> Result<Book, DevnetError> {
         let terms = Terms {
             participants: [self.alice.address(), self.bob.address()],
             nonce: nonce()?,
@@ -71,8 +101,7 @@ impl Stage {
             asset: Address::ZERO,
             deposits: [each, each],
         };
-        let app = devchain::pins(self.alice.address()).consensus_app;
-        let id = terms.fixed_part(app).channel_id();
+        let id = terms.fixed_part(self.apps.consensus).channel_id();
         self.story
             .say(&format!("alice opens channel {} with bob; each deposits {each}", id.short()));
         self.alice.command(Command::Open(terms)).await?;
@@ -174,11 +203,7 @@ impl Stage {
 
     /// A transaction of a party's key, without its node.
     pub async fn execute(&self, from: Address, call: Call) -> Result<(), DevnetError> {
-        let receipt = self.chain.execute(from, call).await;
-        receipt
-            .map_err(|_| DevnetError::Stopped { who: "the chain" })?
-            .map_err(DevnetError::Reverted)?;
-        Ok(())
+        (self.execute)(from, call).await
     }
 
     /// Alice closes a channel and Bob agrees.

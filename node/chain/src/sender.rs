@@ -1,0 +1,560 @@
+//! Sees to it that what the node wishes is mined: the [account](fairway_core::account) decides, this signs, broadcasts and looks.
+//!
+//! Everything is broadcast to every endpoint: one that swallows transactions must not be able to delay an answer to a challenge.
+//! Where it is not sure whether an endpoint took a transaction it counts as taken, and is looked for with the next head: what may have
+//! been sent is never forgotten.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use alloy_consensus::{SignableTransaction, TxEip1559};
+use alloy_primitives::{B256, Bytes, Signature, TxKind, U256, keccak256};
+use fairway_core::account::{Account, Answer, Head, Tx, TxHash, Withheld};
+use fairway_core::chain_view::REORG_BLOCKS_MAX;
+use fairway_core::config::Config;
+use fairway_core::effect::Urgency;
+use fairway_core::input::Input;
+use fairway_core::nitro::{Call, Outcome};
+use fairway_core::types::{Address, Amount, BlockNum, FeePerGas};
+use futures_util::future::join_all;
+use secp256k1::ecdsa::RecoverableSignature;
+use tokio::sync::{mpsc, watch};
+
+use crate::abi;
+use crate::agree::reached;
+use crate::endpoint::{AccountView, Endpoint};
+use crate::health::{Counters, Report, Trouble, no_gas_money};
+use crate::rpc::RpcFailure;
+use crate::settings::Settings;
+use crate::{Good, Inputs};
+
+/// The key that pays for gas, and whose money is deposited. Has no `Debug`.
+#[derive(Clone)]
+pub struct GasKey {
+    secret: secp256k1::SecretKey,
+    address: Address,
+}
+
+/// The bytes are zero or not below the curve's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the gas key is not a number in 1 ..= n - 1")]
+pub struct InvalidGasKey;
+
+impl GasKey {
+    /// The key with these 32 big-endian bytes.
+    ///
+    /// # Errors
+    /// [`InvalidGasKey`].
+    pub fn new(bytes: [u8; 32]) -> Result<GasKey, InvalidGasKey> {
+        let secret = secp256k1::SecretKey::from_secret_bytes(bytes).map_err(|_| InvalidGasKey)?;
+        let point = secret.public_key().serialize_uncompressed();
+        Ok(GasKey { secret, address: Address::from_slice(&keccak256(&point[1..])[12..]) })
+    }
+
+    /// Whose money it is.
+    pub fn address(&self) -> Address {
+        self.address
+    }
+
+    /// The transaction as it is broadcast, and its name. Deterministic: the same transaction always has the same bytes.
+    pub(crate) fn sign(&self, tx: TxEip1559) -> (Bytes, TxHash) {
+        let message = secp256k1::Message::from_digest(tx.signature_hash().0);
+        let sig = RecoverableSignature::sign_ecdsa_recoverable(message, &self.secret);
+        let (id, compact) = sig.serialize_compact();
+        let sig = Signature::from_bytes_and_parity(&compact, u8::from(id) == 1);
+        let signed = tx.into_signed(sig);
+        let mut raw = Vec::new();
+        signed.eip2718_encode(&mut raw);
+        (raw.into(), TxHash(*signed.hash()))
+    }
+}
+
+/// One thing that the node wants to have mined.
+pub(crate) struct Wish {
+    pub(crate) call: Call,
+    pub(crate) urgency: Urgency,
+    pub(crate) at_stake: u64,
+}
+
+/// Sends transactions.
+pub(crate) struct Sender {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) good: Good,
+    pub(crate) key: GasKey,
+    pub(crate) config: Config,
+    pub(crate) report: Report,
+    pub(crate) counters: Arc<Counters>,
+    /// Nothing is sent before the chain's nonce is known.
+    account: Option<Account>,
+    head: Option<Head>,
+    sent: BTreeMap<TxHash, Sent>,
+    /// What came before the account was known.
+    waiting: Vec<Wish>,
+}
+
+/// A transaction that may have been broadcast.
+struct Sent {
+    nonce: u64,
+    call: Call,
+    /// The head when it was first broadcast, or last seen above the chain's nonce.
+    at: BlockNum,
+    is_told: bool,
+}
+
+impl Sender {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        endpoints: Vec<Endpoint>,
+        good: Good,
+        key: GasKey,
+        config: Config,
+        report: Report,
+        counters: Arc<Counters>,
+    ) -> Sender {
+        Sender {
+            settings,
+            endpoints,
+            good,
+            key,
+            config,
+            report,
+            counters,
+            account: None,
+            head: None,
+            sent: BTreeMap::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Works until nobody wishes anything. Looks at the chain whenever the reader has.
+    pub(crate) async fn run(
+        mut self,
+        mut wishes: mpsc::Receiver<Wish>,
+        mut heads: watch::Receiver<B256>,
+        inputs: Inputs,
+    ) {
+        let mut some = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                received = wishes.recv_many(&mut some, WISHES_AT_ONCE) => match received {
+                    0 => return,
+                    _ => self.take_on(std::mem::take(&mut some), &inputs).await,
+                },
+                changed = heads.changed() => match changed {
+                    Ok(()) => self.look(&inputs).await,
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+
+    async fn take_on(&mut self, mut wishes: Vec<Wish>, inputs: &Inputs) {
+        if self.account.is_none() {
+            self.look(inputs).await;
+        }
+        let Some(account) = &mut self.account else {
+            // No endpoint has shown the account yet; one that does is asked for these first. What is too much, the node asks for again.
+            self.waiting.extend(wishes);
+            let surplus = self.waiting.len().saturating_sub(WAITING_MAX);
+            self.waiting.drain(..surplus);
+            return;
+        };
+        // An answer to a challenge gets its nonce before a deposit does.
+        wishes.sort_by_key(|wish| wish.urgency == Urgency::Normal);
+        let mut txs = BTreeMap::new();
+        for wish in wishes {
+            match account.submit(wish.call, wish.urgency, wish.at_stake) {
+                // Whatever is not sent yet is returned each time.
+                Ok(some) => txs.extend(some.into_iter().map(|tx| (tx.nonce, tx))),
+                Err(Withheld::Reserve { channel, missing }) => {
+                    inputs(Input::DepositWithheld { channel, missing });
+                }
+            }
+        }
+        self.broadcast(txs.into_values().collect()).await;
+    }
+
+    /// Tells the account of the head, and looks after what was sent.
+    async fn look(&mut self, inputs: &Inputs) {
+        let Some(head) = self.account_head().await else { return };
+        let is_first = self.account.is_none();
+        if let Some(account) = &self.account
+            && self.head == Some(head)
+            && account.open().next().is_none()
+        {
+            return;
+        }
+        self.head = Some(head);
+        let account = self.account.get_or_insert_with(|| Account::new(&self.config, head));
+        let open: Vec<TxHash> =
+            account.open().filter(|(tx, _)| tx.nonce >= head.nonce).map(|(_, hash)| hash).collect();
+        let unknown = self.unknown(open).await;
+        let Some(account) = &mut self.account else { return };
+        let txs = account.block(head, &unknown);
+        self.broadcast(txs).await;
+        self.tell_reverts(head, inputs).await;
+        if is_first {
+            let waiting = std::mem::take(&mut self.waiting);
+            Box::pin(self.take_on(waiting, inputs)).await;
+        }
+    }
+
+    /// Where enough endpoints answer: what at least so many of them reach.
+    async fn account_head(&self) -> Option<Head> {
+        let who = self.key.address();
+        let views = join_all(self.good().map(|e| e.account(who))).await;
+        let views: Vec<AccountView> = views.into_iter().filter_map(Result::ok).collect();
+        merge(&views, self.settings.quorum, self.settings.tip_min)
+    }
+
+    fn good(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().enumerate().filter(|(i, _)| self.good.get(*i)).map(|(_, e)| e)
+    }
+
+    /// Those that every endpoint which answers does not know, of which there must be one.
+    async fn unknown(&self, open: Vec<TxHash>) -> BTreeSet<TxHash> {
+        let said = join_all(self.good().map(|e| e.has(&open))).await;
+        let of = |at: usize| said.iter().filter_map(move |s| s.get(at).copied().flatten());
+        let is_unknown = |at: &usize| of(*at).next().is_some() && of(*at).all(|known| !known);
+        (0..open.len()).filter(is_unknown).filter_map(|at| open.get(at).copied()).collect()
+    }
+
+    /// Some at once, lowest nonce first, and what the account wants in their place.
+    async fn broadcast(&mut self, txs: Vec<Tx>) {
+        let mut txs = VecDeque::from(txs);
+        while !txs.is_empty() {
+            let some: Vec<Tx> = txs.drain(..txs.len().min(SENT_AT_ONCE)).collect();
+            let signed: Vec<(Bytes, TxHash)> =
+                some.iter().map(|tx| self.key.sign(self.transaction(tx))).collect();
+            for (tx, (_, hash)) in some.iter().zip(&signed) {
+                self.remember(tx, *hash);
+            }
+            let raw: Vec<Bytes> = signed.iter().map(|(raw, _)| raw.clone()).collect();
+            let said = join_all(self.good().map(|e| e.broadcast(&raw))).await;
+            for (at, (tx, (_, hash))) in some.iter().zip(signed).enumerate() {
+                self.counters.broadcasts.one();
+                let answers = said.iter().filter_map(|s| s.get(at).cloned()).collect();
+                let Some(answer) = self.weigh(answers, hash).await else { continue };
+                if let Some(account) = &mut self.account {
+                    txs.extend(account.sent(tx, answer));
+                }
+            }
+        }
+    }
+
+    /// Before it is sent: from then on it may be mined.
+    fn remember(&mut self, tx: &Tx, hash: TxHash) {
+        let at = self.head.map_or(BlockNum(0), |h| h.number);
+        if self.sent.values().any(|s| s.nonce == tx.nonce) && !self.sent.contains_key(&hash) {
+            self.counters.replacements.one();
+        }
+        let (nonce, call) = (tx.nonce, tx.call.clone());
+        self.sent.entry(hash).or_insert(Sent { nonce, call, at, is_told: false });
+    }
+
+    /// What the endpoints together said; `None` where all refused for a reason that the account can do nothing about.
+    async fn weigh(&self, answers: Vec<Result<B256, RpcFailure>>, hash: TxHash) -> Option<Answer> {
+        let said: Vec<Said> = answers.into_iter().map(said).collect();
+        let has = |wanted: &Said| said.contains(wanted);
+        if has(&Said::Taken) {
+            self.report.set(Trouble::NoGasMoney, None);
+            self.report.set(Trouble::Refused, None);
+            return Some(Answer::Taken(hash));
+        }
+        if has(&Said::Used) {
+            // It may be this very transaction that has used it.
+            let hashes = [hash];
+            let known = join_all(self.good().map(|e| e.has(&hashes))).await;
+            let known = known.into_iter().flatten().any(|k| k == Some(true));
+            return Some(if known { Answer::Taken(hash) } else { Answer::NonceUsed });
+        }
+        if has(&Said::Underpriced) {
+            return Some(Answer::Underpriced);
+        }
+        if has(&Said::Poor) {
+            let balance = self.head.and_then(|h| h.balance);
+            self.report.set(Trouble::NoGasMoney, Some(no_gas_money(balance)));
+            return None;
+        }
+        if has(&Said::Unknown) {
+            // It may be on its way: looked for with the next head, and sent again if nobody has it.
+            return Some(Answer::Taken(hash));
+        }
+        let refusals = said.iter().find_map(|s| match s {
+            Said::Refused(why) => Some(why.clone()),
+            Said::Taken | Said::Used | Said::Underpriced | Said::Poor | Said::Unknown => None,
+        });
+        self.report.set(Trouble::Refused, refusals);
+        None
+    }
+
+    fn transaction(&self, tx: &Tx) -> TxEip1559 {
+        let gas_limit = gas_limit(&tx.call);
+        let balance = self.head.and_then(|head| head.balance);
+        let fee = affordable(tx.fee, gas_limit, abi::value(&tx.call), balance);
+        let base_fee = self.head.map_or(0, |head| head.base_fee.0);
+        if fee < tx.fee && fee.0 < base_fee {
+            self.report.set(Trouble::NoGasMoney, Some(no_gas_money(balance)));
+        }
+        TxEip1559 {
+            chain_id: self.settings.chain_id,
+            nonce: tx.nonce,
+            gas_limit,
+            max_fee_per_gas: u128::from(fee.0),
+            max_priority_fee_per_gas: u128::from(tip(fee).0),
+            to: TxKind::Call(self.settings.adjudicator),
+            value: abi::value(&tx.call),
+            access_list: Default::default(),
+            input: abi::calldata(&tx.call),
+        }
+    }
+
+    /// Tells the node of transactions that were mined in vain, where enough endpoints say so; forgets what no reorganization brings back.
+    async fn tell_reverts(&mut self, head: Head, inputs: &Inputs) {
+        let used: Vec<TxHash> = self
+            .sent
+            .iter()
+            .filter(|(_, s)| s.nonce < head.nonce && !s.is_told)
+            .map(|(hash, _)| *hash)
+            .collect();
+        let receipts = join_all(self.good().map(|e| e.receipts(&used))).await;
+        for (at, hash) in used.into_iter().enumerate() {
+            let found: Vec<(u64, bool)> =
+                receipts.iter().filter_map(|r| r.get(at).copied().flatten()).collect();
+            let failed = found.iter().filter(|(_, succeeded)| !succeeded).count();
+            let Some(sent) = self.sent.get_mut(&hash) else { continue };
+            if found.len() - failed >= self.settings.quorum {
+                sent.is_told = true;
+            } else if failed >= self.settings.quorum {
+                sent.is_told = true;
+                let call = sent.call.clone();
+                self.counters.reverts.one();
+                let block = found.first().map_or(0, |(block, _)| *block);
+                for endpoint in self.good() {
+                    if let Ok(reason) = endpoint.revert_reason(hash, block).await {
+                        inputs(Input::TxReverted { call, reason });
+                        break;
+                    }
+                }
+            }
+        }
+        for sent in self.sent.values_mut().filter(|s| s.nonce >= head.nonce) {
+            sent.at = head.number;
+        }
+        self.sent.retain(|_, s| head.number.0 < s.at.0.saturating_add(REORG_BLOCKS_MAX));
+    }
+}
+
+/// One endpoint's answer to a broadcast.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Said {
+    Taken,
+    Used,
+    Underpriced,
+    /// The account cannot pay.
+    Poor,
+    /// No answer: it may have been taken.
+    Unknown,
+    Refused(String),
+}
+
+/// Endpoints say in words what went wrong. These are the words of geth, reth, erigon, nethermind, besu and anvil.
+fn said(answer: Result<B256, RpcFailure>) -> Said {
+    let failure = match answer {
+        Ok(_) => return Said::Taken,
+        Err(failure) => failure,
+    };
+    let RpcFailure::Refused { message, .. } = &failure else { return Said::Unknown };
+    let message = message.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|w| message.contains(w));
+    if says(&[
+        "already known",
+        "known transaction",
+        "already imported",
+        "alreadyknown",
+        "already in",
+    ]) {
+        Said::Taken
+    } else if says(&["nonce too low", "oldnonce", "nonce is too low", "nonce_too_low"]) {
+        Said::Used
+    } else if says(&[
+        "underpriced",
+        "feetoolow",
+        "fee too low",
+        "max fee per gas less than block base fee",
+    ]) {
+        Said::Underpriced
+    } else if says(&["insufficient funds", "insufficientfunds", "insufficient balance"]) {
+        Said::Poor
+    } else {
+        Said::Refused(failure.to_string())
+    }
+}
+
+/// See [`Sender::account_head`].
+fn merge(views: &[AccountView], quorum: usize, tip_min: FeePerGas) -> Option<Head> {
+    let numbers: Vec<_> = views.iter().map(|v| v.number).collect();
+    let times: Vec<_> = views.iter().map(|v| v.time).collect();
+    let nonces: Vec<_> = views.iter().map(|v| v.nonce).collect();
+    let base_fees: Vec<_> = views.iter().map(|v| v.base_fee).collect();
+    let balances: Vec<_> = views.iter().map(|v| v.balance).collect();
+    let base_fee = reached(&base_fees, quorum)?;
+    Some(Head {
+        number: reached(&numbers, quorum)?,
+        time: reached(&times, quorum)?,
+        nonce: reached(&nonces, quorum)?,
+        // Twice that is offered, and an eighth of it as a tip: see `tip`.
+        base_fee: FeePerGas(base_fee.saturating_add(tip_min.0.saturating_mul(TIP_PART / 2))),
+        balance: reached(&balances, quorum),
+    })
+}
+
+/// What the producer of the block gets of a fee. A fixed part: whoever raises the fee by an eighth raises the tip by an eighth, which
+/// nodes of the network ask of a replacement as well; and the same transaction after a restart is the same to the byte.
+fn tip(fee: FeePerGas) -> FeePerGas {
+    FeePerGas(fee.0.div_ceil(TIP_PART))
+}
+
+/// The fee, or what the account can pay of it.
+///
+/// # Danger
+/// Endpoints refuse a transaction whose gas limit the account could not pay at the full fee, even where it will cost a tenth of that.
+/// An answer to a challenge that offers all that may be offered would then not be sent by an account that can well afford it.
+fn affordable(fee: FeePerGas, gas_limit: u64, value: U256, balance: Option<Amount>) -> FeePerGas {
+    let Some(balance) = balance else { return fee };
+    let most = balance.0.saturating_sub(value) / U256::from(gas_limit.max(1));
+    FeePerGas(u64::try_from(most).unwrap_or(u64::MAX).min(fee.0))
+}
+
+/// Gas that a call may take: more than it needs by far, since what is left over is not paid for. By what the contracts do: each
+/// signature, each word of calldata and each payout has its price.
+fn gas_limit(call: &Call) -> u64 {
+    let words = abi::calldata(call).len() as u64;
+    let entries =
+        |outcome: &Outcome| outcome.iter().map(|e| e.allocations.len() as u64).sum::<u64>();
+    let payouts = match call {
+        Call::ConcludeAndTransferAllAssets { candidate } => entries(&candidate.state.outcome),
+        Call::TransferAllAssets { outcome, .. } | Call::Transfer { outcome, .. } => {
+            entries(outcome)
+        }
+        Call::Deposit { .. }
+        | Call::Challenge { .. }
+        | Call::Checkpoint { .. }
+        | Call::Conclude { .. }
+        | Call::Reclaim(_) => 0,
+    };
+    let limit = GAS_BASE + words.saturating_mul(GAS_A_BYTE) + payouts.saturating_mul(GAS_A_PAYOUT);
+    // Half of what a block takes: more is never mined.
+    limit.min(GAS_MAX)
+}
+
+const GAS_BASE: u64 = 150_000;
+/// 16 for the byte itself, the rest for decoding, copying and hashing it again.
+const GAS_A_BYTE: u64 = 60;
+/// A payment to an account that did not exist, or a holding that was zero.
+const GAS_A_PAYOUT: u64 = 45_000;
+const GAS_MAX: u64 = 15_000_000;
+/// Wishes that are taken on together.
+const WISHES_AT_ONCE: usize = 256;
+/// Transactions in one round of broadcasts: an answer to a challenge that comes meanwhile waits for no more than that.
+const SENT_AT_ONCE: usize = 50;
+/// Wishes that wait for the first answer of an endpoint.
+const WAITING_MAX: usize = 1_024;
+/// The tip's part of a fee.
+const TIP_PART: u64 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fairway_core::account::replacement;
+    use fairway_core::types::ChainTime;
+
+    fn refused(message: &str) -> Said {
+        said(Err(RpcFailure::Refused { code: -32000, message: message.into() }))
+    }
+
+    #[test]
+    fn the_words_of_endpoints_are_understood() {
+        assert_eq!(said(Ok(B256::ZERO)), Said::Taken);
+        assert_eq!(said(Err(RpcFailure::Unreachable("broken pipe".into()))), Said::Unknown);
+        assert_eq!(refused("already known"), Said::Taken);
+        assert_eq!(refused("nonce too low: next nonce 7, tx nonce 6"), Said::Used);
+        assert_eq!(refused("replacement transaction underpriced"), Said::Underpriced);
+        assert_eq!(refused("Insufficient funds for gas * price + value"), Said::Poor);
+        assert!(matches!(refused("intrinsic gas too low"), Said::Refused(_)));
+    }
+
+    /// Goal: a replacement is one for the network too, which wants a tenth more of fee and tip. Method: the least replacement of fees
+    /// of every size.
+    #[test]
+    fn a_raised_fee_raises_the_tip_enough() {
+        let mut fee = FeePerGas(1_000);
+        while let Some(next) = replacement(fee).filter(|n| n.0 < u64::MAX / 16) {
+            assert!(tip(next).0 * 10 >= tip(fee).0 * 11, "{fee} -> {next}");
+            assert!(next.0 * 10 >= fee.0 * 11);
+            fee = next;
+        }
+    }
+
+    #[test]
+    fn the_tip_is_never_below_its_least() {
+        let view = AccountView {
+            number: BlockNum(1),
+            time: ChainTime(1),
+            base_fee: 0,
+            nonce: 3,
+            balance: Amount::wei(1),
+        };
+        let head = merge(&[view], 1, FeePerGas::gwei(1)).unwrap();
+        assert!(tip(FeePerGas(head.base_fee.0 * 2)) >= FeePerGas::gwei(1));
+        assert_eq!(merge(&[view], 2, FeePerGas(0)), None);
+    }
+
+    /// Goal: one endpoint of three can neither end a challenge early nor move the nonce. Method: it lies about everything.
+    #[test]
+    fn one_liar_of_three_does_not_move_the_account() {
+        let honest = AccountView {
+            number: BlockNum(10),
+            time: ChainTime(100),
+            base_fee: 7,
+            nonce: 3,
+            balance: Amount::wei(50),
+        };
+        let expected = merge(&[honest], 1, FeePerGas(0));
+        for lie in [u64::MAX, 0] {
+            let liar = AccountView {
+                number: BlockNum(lie),
+                time: ChainTime(lie),
+                base_fee: lie,
+                nonce: lie,
+                balance: Amount::wei(lie),
+            };
+            assert_eq!(merge(&[honest, liar, honest], 2, FeePerGas(0)), expected);
+        }
+    }
+
+    #[test]
+    fn no_more_is_offered_than_the_account_has() {
+        let fee = |balance: Option<u64>| {
+            affordable(FeePerGas(100), 10, U256::from(7), balance.map(Amount::wei))
+        };
+        assert_eq!(fee(None), FeePerGas(100));
+        assert_eq!(fee(Some(1_007)), FeePerGas(100));
+        assert_eq!(fee(Some(1_006)), FeePerGas(99));
+        assert_eq!(fee(Some(3)), FeePerGas(0));
+    }
+
+    #[test]
+    fn the_key_of_a_known_account_signs_what_it_signs() {
+        // The first of anvil's accounts.
+        let hex = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+        let bytes: [u8; 32] = alloy_primitives::hex::decode(hex).unwrap().try_into().unwrap();
+        let key = GasKey::new(bytes).unwrap();
+        let address: Address = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266".parse().unwrap();
+        assert_eq!(key.address(), address);
+        assert_eq!(key.sign(TxEip1559::default()), key.sign(TxEip1559::default()));
+        assert!(GasKey::new([0; 32]).is_err());
+    }
+}

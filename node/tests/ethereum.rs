@@ -1,0 +1,111 @@
+//! `fairway run` on anvil with the real contracts: what it says of a good chain, of a wrong one, and of one that is gone. Needs npm the
+//! first time: `ci/test chain`.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use fairway_chain::testkit::Devnet;
+
+/// A node's process; ended by its id.
+struct Node {
+    child: Child,
+    said: Lines<BufReader<ChildStderr>>,
+}
+
+impl Node {
+    fn run(config: &Path) -> Node {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_fairway"))
+            .args(["run", "--config"])
+            .arg(config)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stderr.take().unwrap()).lines();
+        Node { child, said }
+    }
+
+    /// Reads on until it says this; gives the line.
+    fn says(&mut self, what: &str) -> String {
+        let lines = self.said.by_ref().map_while(Result::ok);
+        let mut heard = Vec::new();
+        for line in lines {
+            if line.contains(what) {
+                return line;
+            }
+            heard.push(line);
+        }
+        panic!("it ended without saying {what:?}: {heard:#?}");
+    }
+
+    fn stop(mut self) {
+        let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(killed.success());
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+    }
+}
+
+fn edited(devnet: &Devnet, from: &str, to: &str) -> std::path::PathBuf {
+    let good = fs::read_to_string(&devnet.person("alice").config).unwrap();
+    assert!(good.contains(from), "{good}");
+    let path = devnet.person("alice").config.with_file_name("edited.toml");
+    fs::write(&path, good.replacen(from, to, 1)).unwrap();
+    path
+}
+
+fn refused(config: &Path) -> String {
+    let fairway = Command::new(env!("CARGO_BIN_EXE_fairway"))
+        .args(["run", "--config"])
+        .arg(config)
+        .output()
+        .unwrap();
+    assert_eq!(fairway.status.code(), Some(2));
+    String::from_utf8(fairway.stderr).unwrap()
+}
+
+#[test]
+#[ignore = "needs npm: ci/test chain"]
+fn the_written_configurations_run_and_a_lost_chain_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let devnet = Devnet::up(dir.path());
+    let mut nodes: Vec<Node> =
+        ["alice", "bob", "hub"].iter().map(|name| Node::run(&devnet.person(name).config)).collect();
+    for node in &mut nodes {
+        node.says("pays for gas and deposits");
+        node.says("listens at");
+    }
+    drop(devnet);
+    for mut node in nodes {
+        let line = node.says("chain degraded (no_quorum)");
+        assert!(line.ends_with("0 of 1 endpoints answer, 1 are needed"), "{line}");
+        node.stop();
+    }
+}
+
+#[test]
+#[ignore = "needs npm: ci/test chain"]
+fn a_wrong_chain_refuses_the_start_and_a_silent_endpoint_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let devnet = Devnet::up(dir.path());
+    let told = refused(&edited(&devnet, "chain_id      = 31337", "chain_id = 1"));
+    assert!(told.contains("is of chain 31337, expected 1"), "{told}");
+    let nothing = "\"0x0909090909090909090909090909090909090909\"";
+    let adjudicator = "adjudicator   = \"";
+    let commented = format!("adjudicator = {nothing} # \"");
+    let told = refused(&edited(&devnet, adjudicator, &commented));
+    assert!(told.contains("has no code at the adjudicator 0x0909"), "{told}");
+    let at = format!("rpc_url    = \"{}\"", devnet.url());
+    let mut node = Node::run(&edited(&devnet, &at, "rpc_url = \"http://127.0.0.1:1/secret\""));
+    let line = node.says("it is tried again");
+    assert!(line.contains("http://127.0.0.1:1 ") && !line.contains("secret"), "{line}");
+    node.says("chain degraded (no_quorum)");
+    node.stop();
+}
