@@ -6,10 +6,10 @@ use fairway_core::nitro;
 
 use crate::chance::{Chance, Tape};
 use crate::engine::{self, RunReport, Verdict};
+use crate::invariant::Violation;
 use crate::scenario::{Engine, Plan, Scenario};
 use crate::seed_id::{Crypto, Hex8, SeedId};
 use crate::story::{Recorder, Recording};
-use crate::invariant::Violation;
 use crate::world::{Gathered, Options};
 
 /// How to run a scenario, beside its seed.
