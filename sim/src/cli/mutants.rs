@@ -12,8 +12,8 @@ use super::run::{duration, threads};
 use super::{Outcome, Stop, check_mutant, thousands, workers};
 use crate::campaign::{Store, StoreError};
 use crate::detection::{
-    self, Arm, Clean, Course, HarnessBug, Record, Survey, Trial, Witness, put_survey, put_trial,
-    put_witness,
+    self, Arm, Clean, Course, HarnessBug, Record, SEEN, Survey, Trial, Witness, put_survey,
+    put_trial, put_witness,
 };
 
 #[derive(Args, Clone, Debug)]
@@ -223,10 +223,13 @@ fn report(args: &PagesArgs) -> Outcome {
     }
     let page = detection::page(&record, &replay_line).map_err(Stop::harness)?;
     println!("{}", page.text());
+    let seen =
+        serde_json::to_string_pretty(&record.seen()).map_err(|e| Stop::harness(e.to_string()))?;
     let files = [
         ("README.md", page.markdown()),
         ("detection.html", page.html()),
         (page.picture.file, page.picture.svg.clone()),
+        (SEEN, seen + "\n"),
     ];
     let place = args.out.display();
     std::fs::create_dir_all(&args.out).map_err(|e| Stop::usage(format!("--out: {place}: {e}")))?;

@@ -18,4 +18,4 @@ pub use page::page;
 pub use record::{Record, put_survey, put_trial, put_witness};
 pub use survey::{Clean, Survey};
 pub use trial::{Found, HarnessBug, Trial};
-pub use witness::{Sight, Witness};
+pub use witness::{SEEN, Seen, Sight, Witness};

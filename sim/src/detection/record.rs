@@ -1,6 +1,8 @@
 //! What was measured on one build, kept in a folder so that a measurement goes on after a kill.
 
-use super::{Arm, Survey, Trial, Witness};
+use fairway_core::{MUTANTS, Mutant};
+
+use super::{Arm, Seen, Survey, Trial, Witness};
 use crate::build_id::BUILD_ID;
 use crate::campaign::{Store, StoreError};
 
@@ -26,6 +28,12 @@ impl Record {
             trials: all(store, "trials")?,
             witnesses: all(store, "witnesses")?,
         })
+    }
+
+    /// Who saw what, in the order of mutants.
+    pub fn seen(&self) -> Seen {
+        let of = |m: &Mutant| self.witnesses.iter().find(|w| w.mutant == m.id).cloned();
+        Seen { build: build().to_string(), mutants: MUTANTS.iter().filter_map(of).collect() }
     }
 
     /// Whether there is such a trial.

@@ -41,8 +41,28 @@ pub struct Witness {
     pub by: BTreeMap<String, Sight>,
 }
 
-/// Seeds of the story.
-const STORY_SEEDS: u64 = 10;
+/// Seeds of the story, as many as the track record allows at most.
+const STORY_SEEDS: u64 = 50;
+
+/// The file of a report in which it says who saw what, for the book.
+pub const SEEN: &str = "invariants.json";
+
+/// What [`SEEN`] holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    /// On which build.
+    pub build: String,
+    /// In the order of mutants.
+    pub mutants: Vec<Witness>,
+}
+
+impl Seen {
+    /// How an invariant saw each mutant that it saw, and in how many runs anything saw that one.
+    pub fn by<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Witness, Sight)> {
+        self.mutants.iter().filter_map(move |w| Some((w, *w.by.get(name)?)))
+    }
+}
 
 impl Witness {
     /// Runs the story of a mutant, then the surveyed runs.
