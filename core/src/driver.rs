@@ -138,7 +138,7 @@ impl Driver {
         start: Start,
         now: Timestamp,
     ) -> Result<Driver, OpenError> {
-        Driver::over(log::open(files)?, pins, key, config, start, now)
+        Driver::over(open_log(files, &config)?, pins, key, config, start, now)
     }
 
     /// [`Driver::open`] for a caller that has read the log already, and reads more in it than the node does.
@@ -319,6 +319,18 @@ impl Driver {
     pub fn staged(&self) -> u32 {
         self.staged.count()
     }
+}
+
+/// Opens the log as a node of this configuration does: from its beginning, with its planted bug, if it has one.
+///
+/// # Errors
+/// As [`log::open`].
+pub fn open_log<'a>(files: &'a Files, config: &Config) -> Result<log::Opened<'a>, log::OpenError> {
+    let planted = log::Planted {
+        cut_last: config.mutant("tail-cut-at-start"),
+        unchecked: config.mutant("chain-hash-unchecked"),
+    };
+    log::open_planted(files, log::Base::GENESIS, planted)
 }
 
 /// Folds an opened log. The state and the time of its last event.

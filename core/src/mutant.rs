@@ -289,6 +289,46 @@ pub const MUTANTS: &[Mutant] = &[
         layer: "chain cursor",
         what: "reads one log of a block and no more",
     },
+    Mutant {
+        id: "proposes-anew",
+        layer: "signing",
+        what: "proposes its next payment in the place of one that the follower has not answered yet",
+    },
+    Mutant {
+        id: "proposal-presumed",
+        layer: "signing",
+        what: "counts its own proposal as supported before the follower has countersigned it",
+    },
+    Mutant {
+        id: "open-before-postfund",
+        layer: "channels",
+        what: "calls a channel open once it has signed the postfund itself",
+    },
+    Mutant {
+        id: "deposit-never-settled",
+        layer: "outbox",
+        what: "goes on submitting its deposit when the channel is funded, and when it is over",
+    },
+    Mutant {
+        id: "duplicate-recorded",
+        layer: "outbox",
+        what: "records a state again that comes again",
+    },
+    Mutant {
+        id: "silence-unlogged",
+        layer: "deadlines",
+        what: "notes in memory alone when it heard from a peer, in what its log should give",
+    },
+    Mutant {
+        id: "tail-cut-at-start",
+        layer: "log",
+        what: "takes the end of its log for torn at every start, and cuts the last batch, synced or not",
+    },
+    Mutant {
+        id: "chain-hash-unchecked",
+        layer: "log",
+        what: "reads a batch whose chain hash does not match",
+    },
 ];
 
 #[cfg(test)]

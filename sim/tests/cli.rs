@@ -333,7 +333,9 @@ fn a_failure_can_be_replayed_from_what_it_left() {
         block.lines().filter_map(|l| l.split("replay '").nth(1)?.strip_suffix('\'')).collect();
     let [bundle, seed_id] = replays[..] else { panic!("expected two replay lines:\n{block}") };
     let page = fs::read_to_string(folder.join(bundle).with_extension("html"));
-    assert!(page.expect("a timeline beside the bundle").contains("durable-before-sent"));
+    let page = page.expect("a timeline beside the bundle");
+    let rule = "docs/src/reference/invariants/durable-before-sent.md";
+    assert!(page.contains(&format!("{rule}\">")) && block.contains(rule), "{block}");
 
     let again = sim(&folder, &["replay", bundle]);
     assert_eq!(code(&again), 1, "{}", stderr(&again));

@@ -209,6 +209,23 @@ pub(super) fn read<'a>(
     head: &ChainHash,
     next: Lsn,
 ) -> Result<BatchRef<'a>, Flaw> {
+    let (batch, stored) = read_unproven(bytes, offset, head, next)?;
+    if batch.chain != stored {
+        return Err(Flaw::Chain);
+    }
+    Ok(batch)
+}
+
+/// The same whatever its chain hash is, with the one that is stored.
+///
+/// # Danger
+/// What comes of this was perhaps never written.
+pub(super) fn read_unproven<'a>(
+    bytes: &'a [u8],
+    offset: usize,
+    head: &ChainHash,
+    next: Lsn,
+) -> Result<(BatchRef<'a>, ChainHash), Flaw> {
     let rest = bytes.get(offset..).unwrap_or_default();
     let header = Header::read(rest)?;
     if header.first != next || header.prev != head.binding() {
@@ -230,10 +247,8 @@ pub(super) fn read<'a>(
     } else {
         chain(head, hashed)
     };
-    if chain.0 != *stored {
-        return Err(Flaw::Chain);
-    }
-    Ok(BatchRef { first: header.first, count: header.count, time: header.time, payload, chain })
+    let Header { first, count, time, .. } = header;
+    Ok((BatchRef { first, count, time, payload, chain }, ChainHash(*stored)))
 }
 
 /// The single batch of a mirror with the chain hash before it, whatever its place in the log is.

@@ -209,7 +209,24 @@ pub fn open(files: &Files) -> Result<Opened<'_>, OpenError> {
 /// # Errors
 /// As [`open`].
 pub fn open_from(files: &Files, base: Base) -> Result<Opened<'_>, OpenError> {
-    let (walk, flaw) = Walk::run(files, base);
+    open_planted(files, base, Planted::default())
+}
+
+/// Planted bugs of the reader; none by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Planted {
+    /// Takes the end for torn, whatever stands there.
+    pub cut_last: bool,
+    /// Checks no chain hash.
+    pub unchecked: bool,
+}
+
+/// [`open_from`] with a planted bug.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_planted(files: &Files, base: Base, planted: Planted) -> Result<Opened<'_>, OpenError> {
+    let (walk, flaw) = Walk::run(files, base, planted);
     let found = Found { walk: &walk, flaw };
     found.check_version()?;
     found.check_mirrors()?;
@@ -261,7 +278,7 @@ impl Found<'_, '_> {
             if lsn > self.walk.next {
                 return Err(self.lost(Evidence::LaterInMirror { mirror: slot, lsn }));
             }
-            if lsn < self.walk.base.next {
+            if lsn < self.walk.base.next || self.walk.planted.cut_last && lsn == self.walk.next {
                 continue;
             }
             let batches = &self.walk.batches;

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::file::{FileName, Slot};
 use super::frame::{self, BatchRef, ChainHash, Flaw, PREAMBLE_BYTES};
-use super::open::Base;
+use super::open::{Base, Planted};
 use super::tail::SEGMENT_BYTES;
 use crate::types::Lsn;
 
@@ -55,11 +55,12 @@ pub(super) struct Walk<'a> {
     pub bytes: &'a [u8],
     /// The segment with the highest number.
     pub last_segment: u32,
+    pub planted: Planted,
 }
 
 impl<'a> Walk<'a> {
     /// Reads as far as the segments, mended from the mirrors, are good. The flaw is that of the place where it stopped.
-    pub fn run(files: &'a Files, base: Base) -> (Walk<'a>, Flaw) {
+    pub fn run(files: &'a Files, base: Base, planted: Planted) -> (Walk<'a>, Flaw) {
         let mirror = |slot| match frame::read_mirror(bytes_of(files, FileName::Mirror(slot))) {
             Ok((prev, batch)) => Mirror::Held(Held { prev, batch }),
             Err(flaw) => Mirror::Bad(flaw),
@@ -78,6 +79,7 @@ impl<'a> Walk<'a> {
             offset: 0,
             bytes: bytes_of(files, FileName::Segment(base.segment)),
             last_segment,
+            planted,
         };
         loop {
             let Err(flaw) = walk.read_next() else { continue };
@@ -122,15 +124,29 @@ impl<'a> Walk<'a> {
                 Some(_) => {}
             }
         }
-        let batch = frame::read(self.bytes, self.frame_offset(), &self.head, self.next)?;
+        let batch = self.read_frame()?;
         self.push(batch, None);
         Ok(())
+    }
+
+    fn read_frame(&self) -> Result<BatchRef<'a>, Flaw> {
+        let Walk { bytes, head, next, planted, .. } = self;
+        let offset = self.frame_offset();
+        if planted.unchecked {
+            let (batch, stored) = frame::read_unproven(bytes, offset, head, *next)?;
+            return Ok(BatchRef { chain: stored, ..batch });
+        }
+        let batch = frame::read(bytes, offset, head, *next)?;
+        let last = self.segment >= self.last_segment && offset + batch.frame_bytes() >= bytes.len();
+        if planted.cut_last && last { Err(Flaw::Chain) } else { Ok(batch) }
     }
 
     /// Takes the next batch from a mirror. Sound wherever the segment is damaged: content and place of the batch are
     /// proven by the chain, so it is the very batch that stood there.
     fn adopt_next(&mut self) -> bool {
-        let follows = |held: &Held<'_>| held.prev == self.head && held.batch.first == self.next;
+        let planted = self.planted.cut_last;
+        let follows =
+            |held: &Held<'_>| held.prev == self.head && held.batch.first == self.next && !planted;
         let Some((slot, held)) = self.held().find(|(_, held)| follows(held)) else { return false };
         let batch = held.batch;
         if (self.frame_offset() + batch.frame_bytes()) as u64 > SEGMENT_BYTES {

@@ -91,7 +91,8 @@ impl Node {
             let bytes = Wire::Rejected { objective: fund }.encode();
             return Ok(Decision::answer(Effect::Send { peer, bytes }));
         }
-        if Some(signed.turn()) < channel.supported_turn() || holds(channel, signed) {
+        let twice = self.config.mutant("duplicate-recorded") && channel.phase == Phase::Open;
+        if Some(signed.turn()) < channel.supported_turn() || holds(channel, signed) && !twice {
             return Ok(Decision::answer(ack));
         }
         if self.config.mutant("stale-turn-accepted") && self.conflicts(channel, signed) {

@@ -251,6 +251,11 @@ impl Node {
     pub fn handle(&mut self, now: Timestamp, input: Verified) -> Handled {
         let mut handled = Handled::default();
         self.note(now, &input);
+        if let Verified::Message { peer, .. } = &input
+            && self.config.mutant("silence-unlogged")
+        {
+            self.state.hear(now, *peer);
+        }
         if let Verified::Dropped { why, .. } = &input {
             *self.session.dropped.entry(why.code()).or_default() += 1;
         }
@@ -398,6 +403,11 @@ impl Node {
         };
         let frozen_before = reverts.then(|| frozen(&self.state));
         let touched = self.state.apply(now, event.clone());
+        if let Event::StateSigned { state, .. } = &event
+            && self.config.mutant("proposal-presumed")
+        {
+            self.state.presume(state.channel());
+        }
         handled.events.push(event);
         if let Some(before) = frozen_before {
             for channel in frozen(&self.state).difference(&before).copied() {

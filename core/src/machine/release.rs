@@ -27,9 +27,13 @@ impl Node {
             effects.extend(self.ask(now, channel));
         }
         let hasty = self.config.mutant("voucher-before-sync");
+        let stubborn = self.config.mutant("deposit-never-settled");
         for wish in self.outbox.due(now) {
             let early = hasty && matches!(wish.want, Want::Message(MessageKey::Voucher(_)));
             match self.state.wishes().get(&wish) {
+                None if stubborn && wish.want == Want::Deposit => {
+                    effects.extend(self.fulfil(now, wish));
+                }
                 None => drop(self.attempts.remove(&wish)),
                 // Not durable yet: the sync that is under way will ask again.
                 Some(lsn) if *lsn > durable && !early => self.outbox.set(wish, now),

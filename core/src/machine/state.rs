@@ -163,6 +163,21 @@ impl NodeState {
         touched.extend(more.into_iter().filter(|id| !touched.contains(id)).collect::<Vec<_>>());
     }
 
+    /// Planted bug: a change that no event stands for.
+    pub(super) fn hear(&mut self, at: Timestamp, peer: Address) {
+        for channel in self.channels.values_mut().filter(|c| c.peer == peer) {
+            channel.progress_at = at;
+        }
+    }
+
+    /// Planted bug: what this node proposed counts, whether or not anybody agrees.
+    pub(super) fn presume(&mut self, id: ChannelId) {
+        if let Some(channel) = self.channels.get_mut(&id) {
+            channel.presume();
+        }
+        self.reindex(id);
+    }
+
     fn fold(&mut self, at: Timestamp, event: Event) -> Vec<ChannelId> {
         let about = event.channel();
         match event {

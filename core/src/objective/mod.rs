@@ -190,7 +190,8 @@ impl Context<'_> {
     /// channels.
     pub fn sign(&self, state: State, update: Option<UpdateId>) -> Crank {
         let hash = state.hash_in(self.channel.id);
-        let careless = self.config.mutant("sign-final-unchecked");
+        let careless =
+            self.config.mutant("sign-final-unchecked") || self.config.mutant("proposes-anew");
         if let Some(signed) = self.channel.signed {
             let fresh = state.turn > signed.turn || hash == signed.hash;
             assert!(fresh || careless, "turn {} after turn {}", state.turn, signed.turn);

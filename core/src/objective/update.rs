@@ -51,7 +51,8 @@ pub fn next(cx: &Context<'_>) -> Result<Crank, WaitingFor> {
             if state.is_final { None } else { channel.carried_out_by(&state.outcome, &expect) };
         return Ok(cx.sign(state, update));
     }
-    if !channel.is_leader() || channel.has_unanswered_signature() {
+    let anew = cx.config.mutant("proposes-anew") && !channel.updates.is_empty();
+    if !channel.is_leader() || channel.has_unanswered_signature() && !anew {
         return Err(WaitingFor::Nothing);
     }
     propose(cx, &expect)

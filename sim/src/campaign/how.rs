@@ -6,10 +6,11 @@ use fairway_core::nitro;
 
 use crate::chance::{Chance, Tape};
 use crate::engine::{self, RunReport, Verdict};
+use crate::invariant::Violation;
 use crate::scenario::{Engine, Plan, Scenario};
 use crate::seed_id::{Crypto, Hex8, SeedId};
 use crate::story::{Recorder, Recording};
-use crate::world::Options;
+use crate::world::{Gathered, Options};
 
 /// How to run a scenario, beside its seed.
 #[derive(Clone, Debug)]
@@ -87,6 +88,16 @@ impl How {
     pub fn run(&self, scenario: &Scenario, seed: u64, record: bool) -> Run {
         let (plan, chance) = self.plan(scenario, seed, &Tape::default());
         self.run_plan(plan, chance, Options { record, ..self.options() })
+    }
+
+    /// Runs one seed to its end whatever breaks: its report, and what every invariant found, each once, in order.
+    pub fn gather(&self, scenario: &Scenario, seed: u64) -> (RunReport, Vec<Violation>) {
+        let gathered = Gathered::default();
+        let (plan, chance) = self.plan(scenario, seed, &Tape::default());
+        let options = Options { gather: Some(Gathered::clone(&gathered)), ..self.options() };
+        let report = self.run_plan(plan, chance, options).report;
+        let found = std::mem::take(&mut *gathered.lock().expect("nobody panics while holding it"));
+        (report, found)
     }
 
     /// The options that this way of running means.

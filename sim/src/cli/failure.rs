@@ -103,7 +103,7 @@ pub fn timeline(scenario: &Scenario, bundle: &Bundle, run: &Run) -> String {
         story::Verdict::Failed(sentence)
     };
     let id = &bundle.seed_id;
-    let facts = [
+    let mut facts = vec![
         ("seed", format!("{:x}", id.seed)),
         ("engine", id.engine.name().to_string()),
         ("signatures", id.crypto.name().to_string()),
@@ -111,6 +111,7 @@ pub fn timeline(scenario: &Scenario, bundle: &Bundle, run: &Run) -> String {
         ("digest", run.report.digest.chars().take(16).collect()),
         ("build", crate::build_id::short().to_string()),
     ];
+    facts.extend(rule(&run.report.verdict).map(|page| ("rule", page)));
     let empty = story::Recorder::new(&[]).finish();
     story::html(&story::HtmlRun {
         title: scenario.name(),
@@ -121,6 +122,14 @@ pub fn timeline(scenario: &Scenario, bundle: &Bundle, run: &Run) -> String {
         explanation: &sentences(scenario, run),
         recording: run.recording.as_ref().unwrap_or(&empty),
     })
+}
+
+/// Where the invariant that was broken is explained.
+fn rule(verdict: &Verdict) -> Option<String> {
+    match verdict {
+        Verdict::Violation(v) => crate::invariant::page_of(&v.invariant),
+        Verdict::Pass | Verdict::Panic(_) | Verdict::Budget(_) => None,
+    }
 }
 
 /// The verdict in one sentence.
@@ -227,6 +236,9 @@ pub fn print(told: &Told, shrunk: Option<&Shrunk>, files: &Files) {
     }
     println!("  what happened:");
     told.bundle.story.iter().for_each(|s| println!("    {s}"));
+    if let Some(page) = rule(&told.bundle.verdict) {
+        println!("  rule:     {page}");
+    }
     println!("  replay:   {}", replay_line(&files.bundle.display().to_string()));
     let id = replay_line(&told.bundle.seed_id.to_string());
     println!("            {id}{}", ignoring(&told.bundle.ignore));

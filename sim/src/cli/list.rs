@@ -1,16 +1,13 @@
 //! `list` and `schema`: what there is.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::{Outcome, Stop, load};
-use crate::campaign::How;
-use crate::chance::Tape;
 use crate::invariant;
 use crate::scenario::{Availability, Engine, FaultKind, available, fill_tables};
-use crate::world::{Options, World};
 
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -18,12 +15,16 @@ pub struct ListArgs {
     /// What to list.
     #[arg(value_enum, default_value_t = What::Scenarios)]
     what: What,
+    /// Write the pages of the invariants again instead: the table of `invariants.md` in this folder, and the files in `invariants`.
+    #[arg(long, value_name = "FOLDER")]
+    pages: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   fairway-sim list                                       every story in one sentence
   fairway-sim list invariants                            what must hold, with its number in the catalogue
+  fairway-sim list invariants --pages docs/src/reference after a change of an invariant, from the repository's root
   fairway-sim list mutants                               the bugs that can be planted
   fairway-sim list faults                                which engine can do which fault";
 
@@ -36,6 +37,9 @@ enum What {
 }
 
 pub fn list(args: &ListArgs) -> Outcome {
+    if let Some(folder) = &args.pages {
+        return write_pages(args.what, folder);
+    }
     match args.what {
         What::Scenarios => {
             for scenario in load("scenarios", &[])? {
@@ -43,10 +47,7 @@ pub fn list(args: &ListArgs) -> Outcome {
             }
         }
         What::Invariants => {
-            let scenario = load("smoke/plain", &[])?.remove(0);
-            let (plan, chance) = How::reference().plan(&scenario, 0, &Tape::default());
-            let world = World::new(plan, chance, Options::default());
-            for invariant in invariant::all(world.setting()) {
+            for invariant in invariant::all(&invariant::Setting::nobody()) {
                 let numbers = invariant.catalogue().join(" ");
                 println!("{:<32} {numbers:<12} {}", invariant.name(), invariant.statement());
             }
@@ -80,6 +81,23 @@ pub fn list(args: &ListArgs) -> Outcome {
                 );
             }
         }
+    }
+    Ok(())
+}
+
+/// Sources and measurements are read below the current folder: a page says on which line a rule is checked.
+fn write_pages(what: What, folder: &Path) -> Outcome {
+    if what != What::Invariants {
+        return Err(Stop::usage("--pages: expected `list invariants`, found another list"));
+    }
+    let wrong = |file: &Path, e: std::io::Error| Stop::usage(format!("{}: {e}", file.display()));
+    let index = folder.join("invariants.md");
+    let old = fs::read_to_string(&index).map_err(|e| wrong(&index, e))?;
+    let pages = invariant::pages(Path::new("."), &old).map_err(|e| Stop::usage(e.to_string()))?;
+    for (name, text) in pages {
+        let file = folder.join(name);
+        fs::create_dir_all(file.parent().unwrap_or(folder)).map_err(|e| wrong(&file, e))?;
+        fs::write(&file, text).map_err(|e| wrong(&file, e))?;
     }
     Ok(())
 }

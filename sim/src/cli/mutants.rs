@@ -12,7 +12,8 @@ use super::run::{duration, threads};
 use super::{Outcome, Stop, check_mutant, thousands, workers};
 use crate::campaign::{Store, StoreError};
 use crate::detection::{
-    self, Arm, Clean, Course, HarnessBug, Record, Survey, Trial, put_survey, put_trial,
+    self, Arm, Clean, Course, HarnessBug, Record, SEEN, Survey, Trial, Witness, put_survey,
+    put_trial, put_witness,
 };
 
 #[derive(Args, Clone, Debug)]
@@ -46,8 +47,8 @@ struct TrialsArgs {
     /// This mutant alone; may be given again.
     #[arg(long, value_name = "ID")]
     mutant: Vec<String>,
-    /// Trials of each mutant: 30 with everything, 8 with a part of it, or fewer.
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=30))]
+    /// Trials of each mutant: 30 with everything, 8 with a part of it, or fewer; none surveys alone.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=30))]
     repetitions: u64,
     /// Threads; all cores by default.
     #[arg(short = 'j', long, value_parser = threads)]
@@ -79,12 +80,14 @@ pub fn mutants(args: &MutantsArgs) -> Outcome {
 /// One piece of work of a thread.
 enum Task<'a> {
     Survey { mutant: &'a str },
+    Witness { mutant: &'a str },
     Trial { mutant: &'a str, course: &'a Course, repetition: u64 },
 }
 
 /// What it came to; `None` when time was over before.
 enum Done {
     Survey(Survey),
+    Witness(Witness),
     Trial(Option<Trial>),
 }
 
@@ -101,7 +104,7 @@ fn run(args: &TrialsArgs) -> Outcome {
         "{} mutants, {} pieces of work, {} finished before, on {} threads",
         ids.len(),
         thousands(tasks.len() as u64),
-        thousands((known.trials.len() + known.surveys.len()) as u64),
+        thousands((known.trials.len() + known.surveys.len() + known.witnesses.len()) as u64),
         args.jobs.unwrap_or_else(workers)
     );
     let finished = work(args, &courses[0], &tasks, &store)?;
@@ -134,6 +137,8 @@ fn tasks<'a>(
 ) -> Vec<Task<'a>> {
     let surveys = ids.iter().filter(|id| !known.surveyed(id));
     let mut tasks: Vec<Task<'a>> = surveys.map(|mutant| Task::Survey { mutant }).collect();
+    let witnesses = ids.iter().filter(|id| !known.witnessed(id));
+    tasks.extend(witnesses.map(|mutant| Task::Witness { mutant }));
     for repetition in 0..repetitions {
         for course in courses.iter().filter(|c| repetition < c.arm.repetitions()) {
             let arm = course.arm;
@@ -170,6 +175,7 @@ fn work(args: &TrialsArgs, all: &Course, tasks: &[Task<'_>], store: &Store) -> R
         for result in results {
             match result.map_err(harness)? {
                 Done::Survey(survey) => put_survey(store, &survey).map_err(failed)?,
+                Done::Witness(witness) => put_witness(store, &witness).map_err(failed)?,
                 Done::Trial(Some(trial)) => put_trial(store, &trial).map_err(failed)?,
                 Done::Trial(None) => continue,
             }
@@ -195,6 +201,10 @@ fn one(
     match (task, clean) {
         (Task::Survey { mutant }, Some(clean)) => Survey::run(all, clean, mutant).map(Done::Survey),
         (Task::Survey { .. }, None) => unreachable!("they were run because there is a survey"),
+        (Task::Witness { mutant }, _) => {
+            let story = format!("negative/{}", mutant.replace('-', "_"));
+            Witness::run(all, &story, mutant).map(Done::Witness)
+        }
         (Task::Trial { mutant, course, repetition }, _) => {
             let limit = course.arm.limit();
             Trial::run(course, mutant, *repetition, limit, go_on).map(Done::Trial)
@@ -213,10 +223,13 @@ fn report(args: &PagesArgs) -> Outcome {
     }
     let page = detection::page(&record, &replay_line).map_err(Stop::harness)?;
     println!("{}", page.text());
+    let seen =
+        serde_json::to_string_pretty(&record.seen()).map_err(|e| Stop::harness(e.to_string()))?;
     let files = [
         ("README.md", page.markdown()),
         ("detection.html", page.html()),
         (page.picture.file, page.picture.svg.clone()),
+        (SEEN, seen + "\n"),
     ];
     let place = args.out.display();
     std::fs::create_dir_all(&args.out).map_err(|e| Stop::usage(format!("--out: {place}: {e}")))?;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::campaign::How;
 use crate::engine::RunReport;
+use crate::invariant::Violation;
 use crate::scenario::{Backend, Engine, Library, LibraryError, Scenario, Setting};
 use crate::seed_id::{Crypto, SeedId};
 
@@ -94,17 +95,33 @@ impl Course {
         self.scenarios.len() as u64
     }
 
+    /// How many of its runs a survey takes.
+    pub(super) fn surveyed(&self) -> u64 {
+        self.width() * super::survey::SEEDS
+    }
+
     /// Run number `k` of those whose seeds begin at `first`, with a mutant planted, or [`crate::campaign::NO_MUTANT`].
     pub fn run(&self, k: u64, first: u64, mutant: &str) -> (SeedId, RunReport) {
+        let (how, scenario, seed) = self.at(k, first, mutant);
+        (how.seed_id(scenario, seed), how.run(scenario, seed, false).report)
+    }
+
+    /// The same to its end whatever breaks, and what every invariant found.
+    pub fn gather(&self, k: u64, first: u64, mutant: &str) -> (SeedId, RunReport, Vec<Violation>) {
+        let (how, scenario, seed) = self.at(k, first, mutant);
+        let (report, found) = how.gather(scenario, seed);
+        (how.seed_id(scenario, seed), report, found)
+    }
+
+    fn at(&self, k: u64, first: u64, mutant: &str) -> (How, &Scenario, u64) {
         let which = usize::try_from(k % self.width()).unwrap_or(0);
-        let (scenario, seed) = (&self.scenarios[which], first + k / self.width());
         let how = How {
             crypto: Crypto::Toy,
             mutant: Some(mutant.to_string()),
             settings: self.settings.clone(),
             ..How::reference()
         };
-        (how.seed_id(scenario, seed), how.run(scenario, seed, false).report)
+        (how, &self.scenarios[which], first + k / self.width())
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_core::{MUTANTS, Mutant};
 
-use super::{Arm, Record, Trial, plot};
+use super::{Arm, Record, Sight, Trial, Witness, plot};
 use crate::campaign::Replay;
 use crate::cli::thousands;
 use crate::page::{Page, Part, Picture, Table, text};
@@ -233,13 +233,20 @@ fn arms(record: &Record) -> Table {
 
 fn invariants(record: &Record) -> Table {
     let by = by_invariant(record);
+    let seen = record.seen();
     let row = |name: &&'static str| {
         let ids = by.get(name).map(|ids| ids.iter().copied().collect::<Vec<_>>().join(", "));
-        vec![name.to_string(), ids.unwrap_or_default()]
+        let those = |which: &dyn Fn(&Witness, Sight) -> bool| {
+            let those = seen.by(name).filter(|(w, sight)| which(w, *sight));
+            those.map(|(w, _)| w.mutant.clone()).collect::<Vec<_>>().join(", ")
+        };
+        let only = those(&|w, sight| sight.alone == w.detected);
+        let behind = those(&|_, sight| sight.first == 0);
+        vec![name.to_string(), ids.unwrap_or_default(), only, behind]
     };
     Table {
-        title: "Invariants, and the mutants that they were the first to see",
-        head: vec!["invariant", "mutants"],
+        title: "Invariants, and the mutants that they saw",
+        head: vec!["invariant", "first", "the only one", "behind others alone"],
         rows: crate::invariant::names().iter().map(row).collect(),
     }
 }
@@ -249,6 +256,11 @@ fn by_invariant(record: &Record) -> BTreeMap<&str, BTreeSet<&str>> {
     for trial in &record.trials {
         if let Some(found) = &trial.found {
             by.entry(&found.by).or_default().insert(&trial.mutant);
+        }
+    }
+    for witness in &record.witnesses {
+        for (name, _) in witness.by.iter().filter(|(_, sight)| sight.first > 0) {
+            by.entry(name).or_default().insert(&witness.mutant);
         }
     }
     by
@@ -297,14 +309,30 @@ mod tests {
                 trial(a, 2, 20_000, None),
                 trial(b, 0, 20_000, None),
             ],
+            witnesses: vec![Witness {
+                mutant: b.into(),
+                runs: 90,
+                detected: 4,
+                by: [
+                    ("deposits-are-safe".to_string(), Sight { first: 4, seen: 4, alone: 4 }),
+                    ("ledger-views-agree".to_string(), Sight { first: 0, seen: 1, alone: 0 }),
+                ]
+                .into(),
+            }],
         };
         let page = page(&record, &|id| format!("replay '{id}'")).unwrap();
         let sentences = page.text();
         assert!(sentences.contains("2 were tried, and 1 of them (50.0 %) are found within 20,000 runs. Half of them take 1,400 runs or fewer."), "{sentences}");
         assert!(sentences.contains(&format!("Never found: {b}. Found in some trials and not in others: {a}. The hardest of those found is {a}: 1,400 runs as a rule.")), "{sentences}");
-        assert!(sentences.contains("2 were the first to see some bug"), "{sentences}");
+        assert!(sentences.contains("3 were the first to see some bug"), "{sentences}");
         let markdown = page.markdown();
         assert!(markdown.contains("80 / 70 / 9 of 90 | 2 of 3 | 1,400 | > 20,000 | durable-before-sent, no-equivocation | replay 'smoke/plain#12@"), "{markdown}");
+        for row in [
+            format!("| deposits-are-safe | {b} | {b} |  |"),
+            format!("| ledger-views-agree |  |  | {b} |"),
+        ] {
+            assert!(markdown.contains(&row), "{row}: {markdown}");
+        }
         assert!(page.picture.svg.contains("everything"));
     }
 }

@@ -1,6 +1,8 @@
 //! What was measured on one build, kept in a folder so that a measurement goes on after a kill.
 
-use super::{Arm, Survey, Trial};
+use fairway_core::{MUTANTS, Mutant};
+
+use super::{Arm, Seen, Survey, Trial, Witness};
 use crate::build_id::BUILD_ID;
 use crate::campaign::{Store, StoreError};
 
@@ -11,6 +13,8 @@ pub struct Record {
     pub surveys: Vec<Survey>,
     /// In the order of mutants, arms and repetitions.
     pub trials: Vec<Trial>,
+    /// Of each mutant, in the order of their ids.
+    pub witnesses: Vec<Witness>,
 }
 
 impl Record {
@@ -19,7 +23,17 @@ impl Record {
     /// # Errors
     /// When the place cannot be read.
     pub fn read(store: &Store) -> Result<Record, StoreError> {
-        Ok(Record { surveys: all(store, "surveys")?, trials: all(store, "trials")? })
+        Ok(Record {
+            surveys: all(store, "surveys")?,
+            trials: all(store, "trials")?,
+            witnesses: all(store, "witnesses")?,
+        })
+    }
+
+    /// Who saw what, in the order of mutants.
+    pub fn seen(&self) -> Seen {
+        let of = |m: &Mutant| self.witnesses.iter().find(|w| w.mutant == m.id).cloned();
+        Seen { build: build().to_string(), mutants: MUTANTS.iter().filter_map(of).collect() }
     }
 
     /// Whether there is such a trial.
@@ -32,6 +46,11 @@ impl Record {
     /// Whether there is a survey of this mutant.
     pub fn surveyed(&self, mutant: &str) -> bool {
         self.surveys.iter().any(|s| s.mutant == mutant)
+    }
+
+    /// Whether it is known who sees this mutant.
+    pub fn witnessed(&self, mutant: &str) -> bool {
+        self.witnesses.iter().any(|w| w.mutant == mutant)
     }
 }
 
@@ -50,6 +69,14 @@ pub fn put_trial(store: &Store, trial: &Trial) -> Result<(), StoreError> {
 /// When the place cannot be written.
 pub fn put_survey(store: &Store, survey: &Survey) -> Result<(), StoreError> {
     put(store, &format!("surveys/{}.json", survey.mutant), survey)
+}
+
+/// Keeps who sees a mutant.
+///
+/// # Errors
+/// When the place cannot be written.
+pub fn put_witness(store: &Store, witness: &Witness) -> Result<(), StoreError> {
+    put(store, &format!("witnesses/{}.json", witness.mutant), witness)
 }
 
 fn put(store: &Store, name: &str, value: &impl serde::Serialize) -> Result<(), StoreError> {

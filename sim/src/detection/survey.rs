@@ -28,10 +28,10 @@ pub struct Clean {
 }
 
 /// Seeds of each scenario.
-const SEEDS: u64 = 3;
+pub(super) const SEEDS: u64 = 3;
 
 /// Where the seeds begin that no trial reaches.
-const FIRST: u64 = 1 << 48;
+pub(super) const FIRST: u64 = 1 << 48;
 
 impl Clean {
     /// Runs them.
@@ -44,7 +44,7 @@ impl Clean {
             seen_by(&report, &seed_id.to_string())?;
             Ok(report.digest)
         };
-        let digests = (0..course.width() * SEEDS).map(digest);
+        let digests = (0..course.surveyed()).map(digest);
         Ok(Clean { digests: digests.collect::<Result<_, _>>()? })
     }
 }

@@ -1,7 +1,8 @@
 //! I43: bytes that are no message of a peer change nothing.
 //!
-//! States that come from the chain stand there with everybody's signature. Whatever a peer makes a node record was said by that peer in a well-formed message that reached the node before, and every
-//! signature in it is valid. Malformed, forged and foreign bytes therefore leave no trace in the log.
+//! States that come from the chain stand there with everybody's signature, and which guarantee was reclaimed stands in the calldata of
+//! the block that is named. Whatever a peer makes a node record was said by that peer in a well-formed message that reached the node
+//! before, and every signature in it is valid. Malformed, forged and foreign bytes therefore leave no trace in the log.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use fairway_core::chain_types::B256;
 use fairway_core::event::{Event, MessageKey, Origin, UpdateId};
 use fairway_core::nitro::{Signature, SignedState, voucher};
-use fairway_core::types::{Amount, ChannelId, TurnNum};
+use fairway_core::types::{Amount, BlockNum, ChannelId, TurnNum};
 use fairway_core::wire::Wire;
 
 use super::run::Run;
@@ -27,6 +28,8 @@ pub(super) struct HostileBytesChangeNothing {
     heard: Vec<Heard>,
     /// Hashes of the states that the chain has shown, on any branch.
     published: BTreeSet<B256>,
+    /// Which guarantee of which ledger channel the calldata of a block has shown reclaimed, on any branch.
+    reclaimed: BTreeSet<(BlockNum, ChannelId, ChannelId)>,
 }
 
 /// What well-formed messages told one node.
@@ -84,6 +87,7 @@ impl HostileBytesChangeNothing {
             memo: memo.clone(),
             heard: run.each(),
             published: BTreeSet::new(),
+            reclaimed: BTreeSet::new(),
         }
     }
 
@@ -132,6 +136,9 @@ impl HostileBytesChangeNothing {
                 let hash = voucher::hash(voucher.channel, voucher.amount);
                 let signer = self.memo.signer(hash, &voucher.sig);
                 heard.vouchers.contains(&voucher.sig) && signer.is_some() && signer == payer
+            }
+            Event::ReclaimShown { channel, block, target } => {
+                self.reclaimed.contains(&(*block, *channel, *target))
             }
             Event::LedgerNamed { ledger, .. } => heard.named.contains(ledger),
             Event::ChannelWitnessed { channel } => heard.resumed.contains(channel),
@@ -204,8 +211,12 @@ impl Invariant for HostileBytesChangeNothing {
             Observed::Block { chain, replaced } => {
                 // What replaced them, one block more than before.
                 let new = usize::try_from(*replaced).unwrap_or(usize::MAX).saturating_add(2);
-                let claims = chain.canonical().iter().rev().take(new).flat_map(|b| b.claims());
-                self.published.extend(claims.map(|claim| claim.state.hash()));
+                for block in chain.canonical().iter().rev().take(new) {
+                    self.published.extend(block.claims().map(|claim| claim.state.hash()));
+                    let shown = block.calldata.iter().flat_map(|calldata| &calldata.reclaims);
+                    let number = block.header.number;
+                    self.reclaimed.extend(shown.map(|r| (number, r.ledger, r.target)));
+                }
             }
             _ => {}
         }
@@ -266,6 +277,17 @@ mod tests {
             let violation = story.logs(ALICE, vec![event]).expect_err(name);
             assert_fires(&violation, "hostile-bytes-change-nothing", ALICE);
         }
+    }
+
+    /// Goal: a target that no transaction names is no word of the chain, in whichever block.
+    #[test]
+    fn a_reclaim_that_no_calldata_shows_is_noticed() {
+        let mut story = heard_opening();
+        story.mines(2).unwrap();
+        let (block, target) = (BlockNum(1), ChannelId::default());
+        let shown = Event::ReclaimShown { channel: channel(), block, target };
+        let violation = story.logs(ALICE, vec![shown]).unwrap_err();
+        assert_fires(&violation, "hostile-bytes-change-nothing", ALICE);
     }
 
     #[test]

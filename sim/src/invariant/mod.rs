@@ -5,6 +5,7 @@
 
 #![allow(clippy::result_large_err, reason = "a violation ends the run: its size costs nothing")]
 
+mod about;
 #[cfg(test)]
 mod actors;
 mod answered;
@@ -33,6 +34,7 @@ mod hostile;
 #[cfg(test)]
 mod lives;
 mod objectives;
+mod pages;
 mod payout;
 mod replay;
 mod run;
@@ -50,11 +52,14 @@ mod watch;
 use std::sync::Arc;
 
 use fairway_core::event::Event;
+use fairway_core::nitro::Crypto;
 use fairway_core::types::{Amount, ChannelId};
 
 use crate::observe::{Observed, PartyId, PartyInfo};
 use crate::world::memo::Memo;
+pub use about::{About, about};
 pub use enforcer::{CONTRADICTION, Searched, Standing, standings};
+pub use pages::{PagesError, page_of, pages};
 use run::Run;
 pub use view::Views;
 pub use watch::Watch;
@@ -76,6 +81,21 @@ pub struct Setting {
     pub chain_is_fair: bool,
     /// Of a thousand prefixes, how many the enforcer plays through on the contract's model.
     pub search_permille: u64,
+}
+
+impl Setting {
+    /// A run without anybody, for who wants to know what the invariants are.
+    pub fn nobody() -> Setting {
+        Setting {
+            parties: Vec::new(),
+            memo: Memo::new(Crypto::Toy),
+            confirmations: 0,
+            reorg_depth_max: 0,
+            block_time_s: 1,
+            chain_is_fair: true,
+            search_permille: 0,
+        }
+    }
 }
 
 /// How near a run came to somebody not being able to enforce what it is entitled to.

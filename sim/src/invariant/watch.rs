@@ -45,6 +45,24 @@ impl Watch {
         found
     }
 
+    /// Shows one observation to every invariant, and goes on after a violation: an invariant that was broken looks no more, the others
+    /// do. What was found, in the order of the list, so that the first of all is the one at which the run would have ended.
+    pub fn gather(&mut self, now_ns: u64, seen: &Observed<'_>) -> Vec<Violation> {
+        let mut found = Vec::new();
+        if let Observed::Appended { node, events, .. } = seen {
+            for (_, event) in *events {
+                let views = &self.views;
+                self.invariants.retain_mut(|i| keep(i.event(*node, event, views), &mut found));
+                self.views.fold(*node, event);
+            }
+        }
+        let views = &self.views;
+        self.invariants.retain_mut(|i| keep(i.observe(now_ns, seen, views), &mut found));
+        self.views.follow(seen);
+        found.sort_by_key(|v| super::names().iter().position(|name| *name == v.invariant));
+        found
+    }
+
     /// Shows the events of a batch one by one. How many invariants stand before the first that found something, and what.
     fn events(
         &mut self,
@@ -65,6 +83,14 @@ impl Watch {
         }
         (looking, found)
     }
+}
+
+/// Whether an invariant was not broken; a violation is kept.
+fn keep(looked: Result<(), Violation>, found: &mut Vec<Violation>) -> bool {
+    let broken = looked.err();
+    let whole = broken.is_none();
+    found.extend(broken);
+    whole
 }
 
 #[cfg(test)]
@@ -114,6 +140,21 @@ mod tests {
         let events: Vec<_> = blocks(0..=3).into_iter().map(|e| (Timestamp(0), e)).collect();
         let seen = Observed::Appended { node: ALICE, first: Lsn(1), events: &events };
         watch.observe(0, &seen).err().map(|violation| (violation.invariant, violation.what))
+    }
+
+    /// Goal: nobody hides behind another; who was broken says so once.
+    #[test]
+    fn gathering_shows_the_rest_of_a_run_to_the_others() {
+        let finds = [("first", 3), ("second", 1), ("third", 9)];
+        let finds = finds.map(|(name, at)| -> Box<dyn Invariant + Send> {
+            Box::new(Finds { name, at, events: 0 })
+        });
+        let mut watch = Watch::new(&setting(), finds.into());
+        let events: Vec<_> = blocks(0..=3).into_iter().map(|e| (Timestamp(0), e)).collect();
+        let seen = Observed::Appended { node: ALICE, first: Lsn(1), events: &events };
+        let said: Vec<String> = watch.gather(0, &seen).into_iter().map(|v| v.what).collect();
+        assert_eq!(said, ["event 1", "event 3"]);
+        assert_eq!(watch.invariants.len(), 1);
     }
 
     #[test]

@@ -395,9 +395,17 @@ impl World {
         }
         let honest: Vec<_> =
             nodes.iter().filter(|(id, _)| self.parties[id.0].strategy.is_none()).copied().collect();
-        let World { now, trace, recorder, watch, violation, chain, .. } = self;
+        let World { now, options, trace, recorder, watch, violation, chain, .. } = self;
         let seen = Observed::Ended { nodes: &honest, chain };
-        super::show(*now, &seen, trace, recorder.as_mut(), watch, violation);
+        super::show(
+            *now,
+            &seen,
+            options.gather.as_ref(),
+            trace,
+            recorder.as_mut(),
+            watch,
+            violation,
+        );
         self.note_violation();
     }
 }

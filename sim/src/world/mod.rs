@@ -20,6 +20,7 @@ pub mod workload;
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::{Arc, Mutex};
 
 use fairway_core::event::Pins;
 use fairway_core::input::Input;
@@ -99,7 +100,12 @@ pub struct Options {
     pub ignore: Vec<String>,
     /// Of a thousand prefixes, how many the enforcer plays through on the contract's model.
     pub search_permille: u64,
+    /// Go on after a violation, and put what every invariant finds here, each once.
+    pub gather: Option<Gathered>,
 }
+
+/// Violations in the order in which they were found. Shared with whoever asked for them, who outlives a run that panics.
+pub type Gathered = Arc<Mutex<Vec<Violation>>>;
 
 impl Default for Options {
     fn default() -> Options {
@@ -112,6 +118,7 @@ impl Default for Options {
             steps_max: 2_000_000,
             ignore: Vec::new(),
             search_permille: 10,
+            gather: None,
         }
     }
 }
@@ -429,6 +436,7 @@ impl World {
         show(
             self.now,
             seen,
+            self.options.gather.as_ref(),
             &mut self.trace,
             self.recorder.as_mut(),
             &mut self.watch,
@@ -474,9 +482,9 @@ impl World {
 
     /// Tells everybody about a block or a reorg: watchers at once, nodes through their endpoints, adversaries too.
     pub(crate) fn after_block(&mut self, replaced: u64) {
-        let World { now, trace, recorder, watch, violation, chain, .. } = self;
+        let World { now, options, trace, recorder, watch, violation, chain, .. } = self;
         let seen = Observed::Block { chain, replaced };
-        show(*now, &seen, trace, recorder.as_mut(), watch, violation);
+        show(*now, &seen, options.gather.as_ref(), trace, recorder.as_mut(), watch, violation);
         self.note_violation();
         let number = self.chain.head().number;
         for i in 0..self.parties.len() {
@@ -552,10 +560,11 @@ impl Sites {
     }
 }
 
-/// Shows one observation to trace, recorder and invariants; the first violation is kept.
+/// Shows one observation to trace, recorder and invariants; the first violation is kept, or all where they are gathered.
 fn show(
     now: u64,
     seen: &Observed<'_>,
+    gather: Option<&Gathered>,
     trace: &mut Trace,
     recorder: Option<&mut Recorder>,
     watch: &mut Watch,
@@ -566,6 +575,13 @@ fn show(
         recorder.record(now, seen);
     }
     if violation.is_some() {
+        return;
+    }
+    if let Some(gathered) = gather {
+        let found = watch.gather(now, seen);
+        if !found.is_empty() {
+            gathered.lock().expect("nobody panics while holding it").extend(found);
+        }
         return;
     }
     // Not `.err()`: a violation is large, and nearly every look finds none.

@@ -137,7 +137,7 @@ impl Party {
     /// The node refuses to start; the operator would have to act.
     pub fn open(&self, now_ns: u64) -> Result<(Driver, Vec<(Timestamp, Event)>), OpenError> {
         let files = self.disk.read_all();
-        let opened = log::open(&files)?;
+        let opened = driver::open_log(&files, &self.config)?;
         let log = driver::recorded(&opened)?;
         let (key, config, now) = (self.key.clone(), self.config.clone(), self.clock.read(now_ns));
         let driver = Driver::over(opened, self.pins, key, config, Start::Normal, now)?;

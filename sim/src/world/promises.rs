@@ -26,14 +26,18 @@ impl World {
         if kept || self.violation.is_some() {
             return;
         }
-        self.violation = Some(Violation {
+        let broken = Violation {
             invariant: PROMISE.to_string(),
             kind: Kind::Liveness,
             by: None,
             channel: None,
             what: format!("expected that {promise}; it is not so"),
             loss: None,
-        });
+        };
+        if let Some(gathered) = &self.options.gather {
+            return gathered.lock().expect("nobody panics while holding it").push(broken);
+        }
+        self.violation = Some(broken);
         self.note_violation();
     }
 
