@@ -180,8 +180,7 @@ impl ChallengeAnswered {
                 && !view.durable_paid.is_zero()
                 && turn < TurnNum::REDEMPTION
                 && view.unanimous(TurnNum::POSTFUND).is_some()
-                // Once the guarantee was given back nothing depends on the virtual channel any more.
-                && view.objective(ObjectiveKind::VirtualDefund) != Some(Progress::Completed);
+                && !is_given_back(views, node, channel);
             let amounts = [Amount::ZERO, view.durable_paid];
             let shares = Shares { amounts, ..Shares::default() };
             let (turn, hash) = (TurnNum::REDEMPTION, B256::ZERO);
@@ -227,7 +226,7 @@ impl ChallengeAnswered {
             let promised = views.virtual_channel(*node, channel).map(|v| v.durable_paid);
             let still_held = durable.is_some_and(|d| d.turn > challenge.turn)
                 || promised >= Some(newest.shares.of_index(*index)) && window.is_virtual;
-            if up < half || answered || !still_held {
+            if up < half || answered || !still_held || is_given_back(views, *node, channel) {
                 continue;
             }
             let what = format!(
@@ -244,6 +243,13 @@ impl ChallengeAnswered {
         }
         Ok(())
     }
+}
+
+/// Whether a virtual channel's guarantee was given back to a node with its split, before a challenge or while it ran: then nothing depends
+/// on the virtual channel any more.
+fn is_given_back(views: &Views, node: PartyId, channel: ChannelId) -> bool {
+    let view = views.virtual_channel(node, channel);
+    view.is_some_and(|v| v.objective(ObjectiveKind::VirtualDefund) == Some(Progress::Completed))
 }
 
 impl Invariant for ChallengeAnswered {
@@ -343,7 +349,7 @@ mod tests {
         use super::super::fixture_virtual::*;
         let terms = direct_terms();
         let postfund = virtual_state(&terms, fairway_core::types::TurnNum::POSTFUND, 0);
-        for holds in [true, false] {
+        for (holds, closes) in [(true, false), (false, false), (true, true)] {
             let mut story = Story::of("challenge-answered");
             story.logs(BOB, vec![takes_part(&terms, None)]).unwrap();
             story.logs(BOB, unanimous(&postfund, BOB, &[ALICE])).unwrap();
@@ -351,8 +357,12 @@ mod tests {
                 story.logs(BOB, vec![promised(&terms, 1)]).unwrap();
             }
             story.mines_call(MALLORY, challenge(&postfund, ALICE)).unwrap();
+            if closes {
+                // While the challenge runs the guarantee is given back, with what the payee is paid.
+                story.logs(BOB, given_back(&terms)).unwrap();
+            }
             let told = story.mines(8);
-            assert_eq!(told.is_err(), holds);
+            assert_eq!(told.is_err(), holds && !closes);
             if let Err(violation) = told {
                 assert_fires(&violation, "challenge-answered", BOB);
                 assert_eq!(violation.loss, Some((BOB, ether(1))));

@@ -64,6 +64,13 @@ pub fn promised(terms: &VirtualTerms, paid: u64) -> Event {
     Event::VoucherReceived { voucher }
 }
 
+/// The channel is closed in agreement, and the guarantee given back.
+pub fn given_back(terms: &VirtualTerms) -> Vec<Event> {
+    let id = ObjectiveId { channel: virtual_id(terms), kind: ObjectiveKind::VirtualDefund };
+    let approved = Event::ObjectiveApproved { id, origin: Origin::Peer, terms: None };
+    vec![approved, Event::ObjectiveCompleted { id }]
+}
+
 /// The challenge with which Bob redeems Alice's voucher of so many ETH in a virtual channel directly between them.
 pub fn redeems(terms: &VirtualTerms, paid: u64) -> Call {
     let voucher = Voucher::sign(virtual_id(terms), ether(paid), &key(ALICE));

@@ -159,17 +159,20 @@ impl World {
     /// # Errors
     /// The disk's own.
     pub fn append(&mut self, id: PartyId, writes: &[FileWrite]) -> Result<(), DiskError> {
-        for write in writes {
-            self.parties[id.0].disk.write(write)?;
-        }
+        let disk = &mut self.parties[id.0].disk;
+        let done = writes.iter().try_for_each(|write| disk.write(write));
         let Some((first, events)) = events_written(writes) else {
             panic!("{} wrote a batch that does not read back", self.parties[id.0].name);
         };
+        if self.parties[id.0].strategy.is_none() {
+            // Of a batch that failed half-way one copy may be whole: after the restart it is there, as one that was never synced may be.
+            self.observe(&Observed::Appended { node: id, first, events: &events });
+        }
+        done?;
         self.parties[id.0].written = Lsn(first.0 + events.len() as u64 - 1);
         if self.parties[id.0].strategy.is_some() {
             return Ok(());
         }
-        self.observe(&Observed::Appended { node: id, first, events: &events });
         for (_, event) in &events {
             let count = self.parties[id.0].appended.entry(event.name()).or_default();
             *count += 1;
