@@ -327,7 +327,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "chain-hash-unchecked",
         layer: "log",
-        what: "reads a batch whose chain hash does not match",
+        what: "checks the chain hash of its last batch alone, as if no other could be damaged",
     },
 ];
 

@@ -217,7 +217,7 @@ pub fn open_from(files: &Files, base: Base) -> Result<Opened<'_>, OpenError> {
 pub struct Planted {
     /// Takes the end for torn, whatever stands there.
     pub cut_last: bool,
-    /// Checks no chain hash.
+    /// Checks the chain hash of the last batch alone.
     pub unchecked: bool,
 }
 

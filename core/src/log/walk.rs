@@ -130,15 +130,21 @@ impl<'a> Walk<'a> {
     }
 
     fn read_frame(&self) -> Result<BatchRef<'a>, Flaw> {
+        let read = frame::read(self.bytes, self.frame_offset(), &self.head, self.next);
+        if self.planted == Planted::default() { read } else { self.misread(read) }
+    }
+
+    /// Planted bugs: what a careless reader makes of the frame.
+    fn misread(&self, read: Result<BatchRef<'a>, Flaw>) -> Result<BatchRef<'a>, Flaw> {
         let Walk { bytes, head, next, planted, .. } = self;
         let offset = self.frame_offset();
-        if planted.unchecked {
-            let (batch, stored) = frame::read_unproven(bytes, offset, head, *next)?;
-            return Ok(BatchRef { chain: stored, ..batch });
-        }
-        let batch = frame::read(bytes, offset, head, *next)?;
+        let (batch, stored) = frame::read_unproven(bytes, offset, head, *next)?;
         let last = self.segment >= self.last_segment && offset + batch.frame_bytes() >= bytes.len();
-        if planted.cut_last && last { Err(Flaw::Chain) } else { Ok(batch) }
+        match last {
+            false if planted.unchecked => Ok(BatchRef { chain: stored, ..batch }),
+            true if planted.cut_last => Err(Flaw::Chain),
+            false | true => read,
+        }
     }
 
     /// Takes the next batch from a mirror. Sound wherever the segment is damaged: content and place of the batch are
