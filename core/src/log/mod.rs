@@ -38,9 +38,8 @@ pub use frame::{
     BATCH_BYTES_MAX, Batch, BatchRef, ChainHash, FORMAT_VERSION, FRAME_BYTES_MAX,
     FRAME_OVERHEAD_BYTES, Flaw, HEADER_BYTES, PREAMBLE_BYTES, read_mirror,
 };
-pub use open::{
-    Base, Doubt, Evidence, Finding, OpenError, Opened, Planted, open, open_from, open_planted,
-};
+pub use open::{Base, Doubt, Evidence, Finding, OpenError, Opened, open, open_from};
+pub(crate) use open::{Planted, open_planted};
 pub use repair::{doubt_cleared, doubt_raised};
 pub use tail::{Append, LogTail, SEGMENT_BYTES};
 pub use walk::Files;

@@ -214,7 +214,7 @@ pub fn open_from(files: &Files, base: Base) -> Result<Opened<'_>, OpenError> {
 
 /// Planted bugs of the reader; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Planted {
+pub(crate) struct Planted {
     /// Takes the end for torn, whatever stands there.
     pub cut_last: bool,
     /// Checks the chain hash of the last batch alone.
@@ -225,7 +225,11 @@ pub struct Planted {
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_planted(files: &Files, base: Base, planted: Planted) -> Result<Opened<'_>, OpenError> {
+pub(crate) fn open_planted(
+    files: &Files,
+    base: Base,
+    planted: Planted,
+) -> Result<Opened<'_>, OpenError> {
     let (walk, flaw) = Walk::run(files, base, planted);
     let found = Found { walk: &walk, flaw };
     found.check_version()?;
