@@ -32,13 +32,22 @@ pub fn program(commit: &str) -> Result<PathBuf, Stop> {
     Ok(target.join("release").join("fairway-sim"))
 }
 
-/// The folder with the sources of a commit.
+/// The folder with the sources of a commit. It is named after what the commit is now: `HEAD~3` is another one tomorrow.
 fn checkout(commit: &str) -> Result<PathBuf, Stop> {
     let root = Path::new(env!("FAIRWAY_ROOT"));
-    let folder = root.join(FOLDER).join(commit.get(..12).unwrap_or(commit));
+    let mut git = Command::new("git");
+    git.arg("-C").arg(root).args(["rev-parse", "--verify", "--quiet", "--end-of-options"]);
+    let found = git.arg(format!("{commit}^{{commit}}")).output();
+    let found = found.map_err(|e| Stop::usage(format!("git: {e}")))?;
+    if !found.status.success() {
+        let what = format!("expected a commit of {}, found `{commit}`", root.display());
+        return Err(Stop::usage(what));
+    }
+    let commit = String::from_utf8_lossy(&found.stdout).trim().to_string();
+    let folder = root.join(FOLDER).join(commit.get(..12).unwrap_or(&commit));
     if !folder.is_dir() {
         let mut git = Command::new("git");
-        git.arg("-C").arg(root).args(["worktree", "add", "--detach"]).arg(&folder).arg(commit);
+        git.arg("-C").arg(root).args(["worktree", "add", "--detach"]).arg(&folder).arg(&commit);
         call(&mut git)?;
     }
     Ok(folder)
@@ -80,5 +89,12 @@ mod tests {
         let asked =
             arguments("Cargo.toml", ["replay", "Cargo.toml"].map(str::to_string).into_iter());
         assert_eq!(asked[1], here.join("Cargo.toml").display().to_string());
+    }
+
+    #[test]
+    fn what_is_no_commit_is_refused_before_anything_is_built() {
+        let refused = program("no-such-commit").map(drop).expect_err("there is none");
+        assert_eq!(refused.code, 2);
+        assert!(refused.line.is_some_and(|line| line.contains("found `no-such-commit`")));
     }
 }
