@@ -445,6 +445,10 @@ fn a_swarm_without_parties_adds_faults_to_what_is_written() {
         .to_string();
     assert!(refused.contains("swarm.virtuals: expected swarm.parties"), "{refused}");
     assert!(refused.contains("swarm.adversaries: expected swarm.parties"), "{refused}");
+    let alone = "# Nobody does anything.\nschema = 1\nengines = [\"reference\"]\n[swarm]\nfamilies = [\"crash\"]\n\
+                 [topology]\nparties = [\"alice\", \"bob\"]\n[phases]\nchaos = \"9s\"\nsettle = \"9s\"\n";
+    let refused = parse(alone).map(drop).expect_err("no link").to_string();
+    assert!(refused.contains("topology.channels: expected a channel"), "{refused}");
 }
 
 #[test]
