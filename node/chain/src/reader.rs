@@ -350,7 +350,8 @@ async fn gather<T>(
     answers.into_iter().map(|answer| answer.unwrap_or_else(late)).collect()
 }
 
-/// The header at `number` that most of those who have one there show; where nobody has, the one just above.
+/// The header at `number` that most of those show whose head it is, of whom there is one: core compares it with its own blocks, and takes
+/// neither time nor facts from it.
 fn most_supported(heads: &[(usize, Head)], number: u64) -> BlockRef {
     let mut votes: BTreeMap<BlockRef, usize> = BTreeMap::new();
     for (_, head) in heads.iter().filter(|(_, head)| head.block.number.0 == number) {

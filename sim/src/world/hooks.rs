@@ -164,13 +164,14 @@ impl World {
         let Some((first, events)) = events_written(writes) else {
             panic!("{} wrote a batch that does not read back", self.parties[id.0].name);
         };
-        if self.parties[id.0].strategy.is_none() {
+        let is_watched = self.parties[id.0].strategy.is_none();
+        if is_watched {
             // Of a batch that failed half-way one copy may be whole: after the restart it is there, as one that was never synced may be.
             self.observe(&Observed::Appended { node: id, first, events: &events });
         }
         done?;
         self.parties[id.0].written = Lsn(first.0 + events.len() as u64 - 1);
-        if self.parties[id.0].strategy.is_some() {
+        if !is_watched {
             return Ok(());
         }
         for (_, event) in &events {
