@@ -137,8 +137,6 @@ fn tasks<'a>(
 ) -> Vec<Task<'a>> {
     let surveys = ids.iter().filter(|id| !known.surveyed(id));
     let mut tasks: Vec<Task<'a>> = surveys.map(|mutant| Task::Survey { mutant }).collect();
-    let witnesses = ids.iter().filter(|id| !known.witnessed(id));
-    tasks.extend(witnesses.map(|mutant| Task::Witness { mutant }));
     for repetition in 0..repetitions {
         for course in courses.iter().filter(|c| repetition < c.arm.repetitions()) {
             let arm = course.arm;
@@ -146,6 +144,15 @@ fn tasks<'a>(
             tasks.extend(left.map(|mutant| Task::Trial { mutant, course, repetition }));
         }
     }
+    let witnesses = ids.iter().filter(|id| !known.witnessed(id));
+    tasks.extend(witnesses.map(|mutant| Task::Witness { mutant }));
+    // A report wants a trial of each before it wants to know who else sees it.
+    tasks.sort_by_key(|task| match task {
+        Task::Survey { .. } => 0,
+        Task::Trial { course, repetition: 0, .. } if course.arm == Arm::Everything => 1,
+        Task::Witness { .. } => 2,
+        Task::Trial { .. } => 3,
+    });
     tasks
 }
 
