@@ -269,6 +269,8 @@ fn junit_has_one_case_for_what_passed_and_one_for_each_failure() {
     assert!(text.starts_with("<?xml"), "{text}");
     assert!(text.contains("tests=\"1\"") && text.contains("failures=\"0\""), "{text}");
     assert!(text.contains("3 of 3 runs passed, from seed 0"), "{text}");
+    let kept = std::fs::read_to_string(folder.join("out/junit.xml")).expect("beside the bundles");
+    assert_eq!(kept, text.trim());
     let failed = run(&["--mutant", "effect-before-sync"]);
     assert_eq!(code(&failed), 1, "{}", stderr(&failed));
     let text = stdout(&failed);

@@ -1,7 +1,7 @@
 //! `run`: scenarios over many seeds.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
@@ -294,10 +294,21 @@ fn report_all(args: &RunArgs, done: &[Done], took: Duration) -> Result<BTreeSet<
     }
     match args.format {
         Format::Tty => lines.iter().for_each(|l| println!("{l}")),
-        Format::Junit => println!("{}", junit::xml(&suites, took).map_err(Stop::harness)?.trim()),
+        Format::Junit => {
+            let xml = junit::xml(&suites, took).map_err(Stop::harness)?;
+            println!("{}", xml.trim());
+            keep_report(&args.out, xml.trim())?;
+        }
         Format::Jsonl => {}
     }
     Ok(codes)
+}
+
+/// A build server collects a folder: the report stands beside the bundles too.
+fn keep_report(out: &Path, xml: &str) -> Result<(), Stop> {
+    let file = out.join("junit.xml");
+    let kept = std::fs::create_dir_all(out).and_then(|()| std::fs::write(&file, xml));
+    kept.map_err(|e| Stop::usage(format!("--out: {}: {e}", file.display())))
 }
 
 /// A scenario that must pass: its line, its failures with their blocks, the goals that it missed.
