@@ -148,9 +148,10 @@ impl Ports for NodePorts {
             Effect::Send { peer, bytes } => drop(self.network.send(peer, bytes)),
             // Our own address or too many peers: the peer then has to dial us.
             Effect::Connect { peer } => drop(self.network.connect(peer)),
-            Effect::Submit { call, urgency, at_stake } => {
-                self.chain.submit(call, urgency, at_stake);
+            Effect::Submit { wish, call, urgency, at_stake } => {
+                self.chain.submit(wish, call, urgency, at_stake);
             }
+            Effect::Withdraw { wish } => self.chain.withdraw(wish),
             Effect::FetchBlocks { from } => self.chain.fetch(from),
             Effect::Reply { request, reply } => {
                 if let Some(waiting) = self.desk.replies.remove(&request) {

@@ -157,7 +157,10 @@ impl World {
                 let head = self.blocks.last().unwrap().header;
                 self.actors[who].inputs.push_back(Input::Blocks { from, head, blocks });
             }
-            Effect::Connect { .. } | Effect::Reply { .. } | Effect::Notify(_) => {}
+            Effect::Withdraw { .. }
+            | Effect::Connect { .. }
+            | Effect::Reply { .. }
+            | Effect::Notify(_) => {}
         }
     }
 

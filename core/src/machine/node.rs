@@ -433,10 +433,18 @@ impl Node {
         }
     }
 
-    /// New wishes are due at once.
+    /// New wishes are due at once, and so is the end of those for which a transaction was submitted.
     fn reschedule(&mut self, now: Timestamp, channel: ChannelId) {
         for (wish, _) in self.state.wishes_of(channel) {
             if !self.outbox.contains(wish) {
+                self.outbox.set(wish.clone(), now);
+            }
+        }
+        // Messages come before it.
+        let first = Wish { channel, want: Want::Deposit };
+        let submitted = self.attempts.range(first..).map(|(wish, _)| wish);
+        for wish in submitted.take_while(|wish| wish.channel == channel) {
+            if !self.state.wishes().contains_key(wish) {
                 self.outbox.set(wish.clone(), now);
             }
         }
