@@ -443,8 +443,10 @@ impl Node {
         // Messages come before it.
         let first = Wish { channel, want: Want::Deposit };
         let submitted = self.attempts.range(first..).map(|(wish, _)| wish);
+        let stubborn = self.config.mutant("deposit-never-settled");
         for wish in submitted.take_while(|wish| wish.channel == channel) {
-            if !self.state.wishes().contains_key(wish) {
+            let stays = stubborn && wish.want == Want::Deposit;
+            if !stays && !self.state.wishes().contains_key(wish) {
                 self.outbox.set(wish.clone(), now);
             }
         }
