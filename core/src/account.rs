@@ -29,8 +29,7 @@ use alloy_primitives::B256;
 
 use crate::chain_view::REORG_BLOCKS_MAX;
 use crate::config::{Config, Fees};
-use crate::effect::Urgency;
-use crate::machine::Wish;
+use crate::effect::{Urgency, Wish};
 use crate::nitro::Call;
 use crate::types::{Amount, BlockNum, ChainTime, ChannelId, FeePerGas};
 

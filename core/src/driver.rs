@@ -28,6 +28,7 @@ use crate::input::Verified;
 use crate::log::{self, FileRepair, FileWrite, Files, Finding, LogTail, Payload, SyncSet};
 use crate::machine::{Handled, Node, NodeState, Start, StartError};
 use crate::nitro::SecretKey;
+use crate::snapshot::{Snapshot, SnapshotError};
 use crate::types::{Lsn, Timestamp};
 
 /// What must happen next.
@@ -71,6 +72,9 @@ pub enum OpenError {
     /// The log belongs to something else.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The snapshot does not belong to the log.
+    #[error("snapshot: {0}")]
+    Snapshot(#[from] SnapshotError),
 }
 
 /// A node together with its log and what waits to be released. Cloning it clones everything.
@@ -141,6 +145,25 @@ impl Driver {
         Driver::over(open_log(files, &config)?, pins, key, config, start, now)
     }
 
+    /// [`Driver::open`] without folding what is in the snapshot. Segments below its [`Snapshot::base`] need not be there.
+    ///
+    /// # Errors
+    /// As there, and [`OpenError::Snapshot`]: start without it, but never after [`SnapshotError::Ahead`].
+    pub fn open_at(
+        snapshot: Snapshot,
+        files: &Files,
+        pins: Pins,
+        key: SecretKey,
+        config: Config,
+        start: Start,
+        now: Timestamp,
+    ) -> Result<Driver, OpenError> {
+        let opened = log::open_from(files, snapshot.base())?;
+        snapshot.check(&opened)?;
+        let (state, last_at) = replay_from(snapshot, &opened)?;
+        Driver::with(opened, state, last_at, pins, key, config, start, now)
+    }
+
     /// [`Driver::open`] for a caller that has read the log already, and reads more in it than the node does.
     ///
     /// # Errors
@@ -154,6 +177,20 @@ impl Driver {
         now: Timestamp,
     ) -> Result<Driver, OpenError> {
         let (state, last_at) = replay(&opened)?;
+        Driver::with(opened, state, last_at, pins, key, config, start, now)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the two ways to open, without what differs")]
+    fn with(
+        opened: log::Opened<'_>,
+        state: NodeState,
+        last_at: Timestamp,
+        pins: Pins,
+        key: SecretKey,
+        config: Config,
+        start: Start,
+        now: Timestamp,
+    ) -> Result<Driver, OpenError> {
         let clock = Clock { raw: now, ours: now.max(last_at) };
         let doubted = opened.doubt.is_some();
         let start = if doubted { Start::Restored } else { start };
@@ -192,6 +229,14 @@ impl Driver {
     /// Position up to which the log is synced.
     pub fn durable(&self) -> Lsn {
         self.durable
+    }
+
+    /// The state as it is on the disk, for a start that shall be quick; `None` while the state in memory is ahead of the log.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        let state = self.node.state();
+        let is_durable = state.lsn() == self.durable && self.doing == Doing::Nothing;
+        let (base, head) = (self.tail.begins(), self.tail.head());
+        is_durable.then(|| Snapshot::new(base, self.clock.ours, head, state.clone()))
     }
 
     /// Whether nothing waits for a signature, for the disk or for release.
@@ -338,9 +383,15 @@ pub fn open_log<'a>(files: &'a Files, config: &Config) -> Result<log::Opened<'a>
 /// # Errors
 /// [`log::UnknownEvent`]: written by another version.
 pub fn replay(opened: &log::Opened<'_>) -> Result<(NodeState, Timestamp), log::UnknownEvent> {
-    let mut state = NodeState::default();
-    let mut last = Timestamp::default();
-    for batch in &opened.batches {
+    fold(NodeState::default(), Timestamp::default(), &opened.batches)
+}
+
+fn fold(
+    mut state: NodeState,
+    mut last: Timestamp,
+    batches: &[log::BatchRef<'_>],
+) -> Result<(NodeState, Timestamp), log::UnknownEvent> {
+    for batch in batches {
         for event in log::events(batch) {
             let (at, recorded) = event?;
             state.apply(at, recorded.event);
@@ -348,6 +399,20 @@ pub fn replay(opened: &log::Opened<'_>) -> Result<(NodeState, Timestamp), log::U
         }
     }
     Ok((state, last))
+}
+
+/// Folds an opened log on from a snapshot that it passes through.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_from(
+    snapshot: Snapshot,
+    opened: &log::Opened<'_>,
+) -> Result<(NodeState, Timestamp), log::UnknownEvent> {
+    let end = snapshot.end();
+    let (state, last) = snapshot.into_state();
+    let newer = opened.batches.partition_point(|batch| batch.last() <= end);
+    fold(state, last, opened.batches.get(newer..).unwrap_or_default())
 }
 
 /// All events of an opened log, for tools and checks.

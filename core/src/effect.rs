@@ -5,9 +5,8 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{ObjectiveId, RejectReason};
+use crate::event::{MessageKey, ObjectiveId, RejectReason, WantedTx};
 use crate::input::{RequestId, Space};
-use crate::machine::Wish;
 use crate::nitro::Call;
 use crate::types::{Address, Amount, BlockNum, ChainTime, ChannelId, TurnNum};
 
@@ -71,6 +70,26 @@ impl Effect {
     pub fn submit(call: Call) -> Effect {
         Effect::Submit { wish: None, call, urgency: Urgency::Normal, at_stake: 0 }
     }
+}
+
+/// Something that the state says must reach the world, again and again until the state says that it has: see [`machine`](crate::machine).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Wish {
+    /// On whose behalf.
+    pub channel: ChannelId,
+    /// What.
+    pub want: Want,
+}
+
+/// What is wished for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Want {
+    /// A message that the peer acknowledges once durable.
+    Message(MessageKey),
+    /// The deposit that the channel records.
+    Deposit,
+    /// Another transaction.
+    Tx(WantedTx),
 }
 
 /// What hangs on the time at which a transaction is mined.

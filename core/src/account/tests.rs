@@ -169,7 +169,7 @@ fn what_nobody_wants_is_not_sent_again_and_leaves_its_nonce() {
 }
 
 fn wish(n: u8) -> Wish {
-    Wish { channel: channel(n), want: crate::machine::Want::Deposit }
+    Wish { channel: channel(n), want: crate::effect::Want::Deposit }
 }
 
 #[test]

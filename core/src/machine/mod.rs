@@ -25,5 +25,4 @@ pub(crate) mod testkit;
 mod tests;
 
 pub use node::{Handled, Node, Start, StartError};
-pub use outbox::{Want, Wish};
 pub use state::NodeState;

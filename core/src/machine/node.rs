@@ -10,13 +10,13 @@ use alloy_primitives::B256;
 
 use super::NodeState;
 use super::notices::notice_of;
-use super::outbox::{Want, Wish};
 use super::payments::Unsealed;
 use super::release::{must_ask, must_ask_of};
 use super::schedule::Schedule;
 use crate::channel::{Channel, Phase};
 use crate::config::Config;
 use crate::effect::{Effect, Notice, Refusal};
+use crate::effect::{Want, Wish};
 use crate::event::{Event, Pins, RecoveryReason};
 use crate::input::{Input, RequestId, Space, Verified};
 use crate::nitro::SecretKey;

@@ -3,12 +3,13 @@
 use alloc::vec::Vec;
 
 use super::node::Node;
-use super::outbox::{self, Want, Wish};
+use super::outbox;
 use super::virtual_outbox;
 use crate::chain_view::OnChainStatus;
 use crate::channel::{Channel, Phase};
 use crate::config::Defend;
 use crate::effect::{Effect, Urgency};
+use crate::effect::{Want, Wish};
 use crate::event::{MessageKey, WantedTx};
 use crate::nitro::Call;
 use crate::types::{BlockNum, ChannelId, Lsn, Timestamp};

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use fairway_core::account::{Account, Answer, Tx, Withheld};
 use fairway_core::effect::Urgency;
+use fairway_core::effect::Wish;
 use fairway_core::input::Input;
-use fairway_core::machine::Wish;
 use fairway_core::nitro::Call;
 use fairway_core::types::Timestamp;
 

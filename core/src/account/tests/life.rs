@@ -8,8 +8,8 @@ use alloc::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::effect::Want;
 use crate::event::WantedTx;
-use crate::machine::Want;
 
 /// A chain and its mempool as one account sees them.
 struct Pool {
