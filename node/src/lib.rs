@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+pub mod checkpoint;
 mod clock;
 pub mod config;
 mod devchain;
@@ -29,6 +30,7 @@ mod inbox;
 mod ports;
 pub mod run;
 mod runtime;
+pub mod snapshots;
 mod tcp;
 pub mod version;
 

@@ -20,6 +20,7 @@ use crate::chain::ChainPort;
 use crate::clock::WallClock;
 use crate::files::{DataDir, FilesError};
 use crate::inbox::{Answer, Inbound, Watched, Watcher};
+use crate::snapshots::Keeper;
 
 /// What one node's pump works with.
 pub struct NodePorts {
@@ -30,6 +31,7 @@ pub struct NodePorts {
     pub chain: ChainPort,
     pub notices: broadcast::Sender<Notice>,
     pub desk: Desk,
+    pub keeper: Keeper,
 }
 
 /// Who waits for an answer.
@@ -189,6 +191,7 @@ impl Ports for NodePorts {
 
     fn resting(&mut self, driver: &Driver) {
         self.chain.learn(driver);
+        self.keeper.look(driver);
         self.desk.watchers.retain_mut(|watcher| watcher(driver) == Watched::NotYet);
     }
 }

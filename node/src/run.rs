@@ -9,7 +9,7 @@ use std::time::Duration;
 use fairway_chain::{GasKey, Health};
 use fairway_core::config::Config;
 use fairway_core::event::Pins;
-use fairway_core::types::Address;
+use fairway_core::types::{Address, Lsn};
 use fairway_transport::ChainPin;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -18,7 +18,7 @@ use crate::chain::ChainSetup;
 use crate::config::{Chosen, ConfigError, Ethereum, RunConfig, load_gas_key, load_key};
 use crate::devchain::{self, DevChain};
 use crate::files::FilesError;
-use crate::runtime::{RunningNode, Setup, StartError, transport_config};
+use crate::runtime::{Opened, RunningNode, Setup, StartError, transport_config};
 use crate::tcp::AddressBook;
 
 /// Why a node does not run, or no longer.
@@ -74,7 +74,7 @@ pub async fn run(path: &Path, stop: impl Future<Output = ()>) -> Result<(), RunE
     let config = RunConfig::load(path)?;
     let (key, node_seed) = load_key(&config.key_file)?;
     let me = key.address();
-    let data_dir = config.data_dir.clone();
+    let (data_dir, snapshots) = (config.data_dir.clone(), config.snapshots.clone());
     let chosen = config.chosen().map_err(|(key, what)| {
         RunError::Config(ConfigError::Value { path: path.to_path_buf(), key, what })
     })?;
@@ -100,8 +100,10 @@ pub async fn run(path: &Path, stop: impl Future<Output = ()>) -> Result<(), RunE
         }),
         peers: AddressBook(config.book()),
         chain,
+        snapshots,
     };
     let mut node = RunningNode::start(setup, listener).await?;
+    tell_opened(node.opened());
     eprintln!("fairway: node {me} listens at {at}");
     if is_development {
         eprintln!(
@@ -115,6 +117,20 @@ pub async fn run(path: &Path, stop: impl Future<Output = ()>) -> Result<(), RunE
         () = stop => node.kill().await,
     }
     Ok(())
+}
+
+/// An existing log is worth a line: whoever expected a new node is warned.
+fn tell_opened(opened: &Opened) {
+    for finding in &opened.findings {
+        eprintln!("fairway: log: {finding}");
+    }
+    if opened.lsn > Lsn::ZERO {
+        let folded = opened.lsn.0 - opened.from.0;
+        eprintln!(
+            "fairway: the log has {} events, {folded} of them after the snapshot",
+            opened.lsn
+        );
+    }
 }
 
 type OnChain = (ChainSetup, Pins, Config);

@@ -7,6 +7,7 @@
 //! chain ──────────────────────────blocks───────^
 //! ```
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use fairway_core::input::{Command, Input};
 use fairway_core::log::Finding;
 use fairway_core::machine::Start;
 use fairway_core::nitro::{Crypto, SecretKey};
+use fairway_core::snapshot::{Snapshot, SnapshotError};
 use fairway_core::types::Lsn;
 use fairway_core::wire::WIRE_VERSIONS;
 use fairway_transport::pump::pump;
@@ -31,6 +33,7 @@ use crate::clock::WallClock;
 use crate::files::{DataDir, FilesError};
 use crate::inbox::{self, Answer, Inbound, Inbox, Stopped, Watched};
 use crate::ports::{Desk, Disk, DiskCounters, NodePorts};
+use crate::snapshots::{self, Keeper};
 use crate::tcp::{AddressBook, listen};
 
 /// Everything that a node is started with. Has no `Debug`: it holds keys.
@@ -52,6 +55,8 @@ pub struct Setup {
     pub peers: AddressBook,
     /// The chain.
     pub chain: ChainSetup,
+    /// When the state is kept for the next start.
+    pub snapshots: snapshots::Settings,
 }
 
 /// A node that runs. Dropping it is [`RunningNode::kill`] without waiting for the end.
@@ -69,6 +74,8 @@ pub struct RunningNode {
 pub struct Opened {
     /// Position of its last event; zero for a new node.
     pub lsn: Lsn,
+    /// Position of the last event that was not folded anew but taken from a snapshot; zero without one.
+    pub from: Lsn,
     /// What was mended.
     pub findings: Vec<Finding>,
 }
@@ -118,13 +125,17 @@ impl RunningNode {
         getrandom::fill(&mut fresh)?;
         let identity = Identity::new(&setup.key, Crypto::Real, setup.node_seed);
         let me = identity.address();
+        let signer = (identity.node_key().clone(), me);
         let (network, sessions, events) =
             Network::new(setup.transport, identity, fresh, clock, setup.peers.clone())?;
         let (data_dir, pins, key, config) = (setup.data_dir, setup.pins, setup.key, setup.config);
         let chain_config = config.clone();
         let opening = tokio::task::spawn_blocking(move || open(data_dir, pins, key, config, clock));
-        let (files, mut driver) = opening.await.expect("opening a log does not panic")?;
-        let opened = Opened { lsn: driver.durable(), findings: driver.findings().to_vec() };
+        let (files, mut driver, from) = opening.await.expect("opening a log does not panic")?;
+        let findings = driver.findings().to_vec();
+        let opened = Opened { lsn: driver.durable(), from, findings };
+        let at = files.path().to_path_buf();
+        let (keeper, keep) = Keeper::start(&setup.snapshots, at, from, signer, clock);
 
         let counters = Arc::new(DiskCounters::default());
         let (disk, free) = Disk::new(files, chain_config.reserve_bytes, counters.clone());
@@ -142,12 +153,14 @@ impl RunningNode {
             chain: setup.chain.join(me, &chain_config, sender.clone(), &driver)?,
             notices: notices.clone(),
             desk: Desk::default(),
+            keeper,
         };
         let chain = ports.chain.watch();
         let mut helpers = JoinSet::new();
         helpers.spawn(network.run());
         helpers.spawn(listen(listener, sessions));
         helpers.spawn(forward(events, sender.clone()));
+        helpers.spawn(keep);
         let pump = tokio::spawn(async move { pump(&mut driver, &mut ports).await });
         let handle = NodeHandle { inbox: sender, notices, disk: counters, chain };
         Ok(RunningNode { handle, pump, helpers, free, opened })
@@ -244,20 +257,42 @@ pub fn transport_config(chain: ChainPin) -> fairway_transport::Config {
     fairway_transport::Config::new(chain, versions)
 }
 
-/// Opens data directory and log. Blocks.
+/// Opens data directory and log, from the newest snapshot that serves. Blocks.
 fn open(
     data_dir: PathBuf,
     pins: Pins,
     key: SecretKey,
     config: Config,
     clock: WallClock,
-) -> Result<(DataDir, Driver), StartError> {
+) -> Result<(DataDir, Driver, Lsn), StartError> {
     let mut dir = DataDir::open(&data_dir)?;
     dir.hold_reserve(config.reserve_bytes)?;
+    let log = |source| StartError::Log { path: data_dir.clone(), source: Box::new(source) };
+    for (_, path) in snapshots::list(&data_dir).unwrap_or_default() {
+        let (key, config, now) = (key.clone(), config.clone(), clock.now());
+        let found = fs::read(&path).map_err(|e| e.to_string());
+        let found = found.and_then(|bytes| Snapshot::decode(&bytes).map_err(|e| e.to_string()));
+        let why = match found {
+            Err(why) => why,
+            Ok(snapshot) => {
+                let (end, files) = (snapshot.end(), dir.read_from(snapshot.base().segment)?);
+                match Driver::open_at(snapshot, &files, pins, key, config, Start::Normal, now) {
+                    Ok(driver) => return Ok((dir, driver, end)),
+                    // Another snapshot would hide that the log went back.
+                    Err(e @ OpenError::Snapshot(SnapshotError::Ahead { .. })) => {
+                        return Err(log(e));
+                    }
+                    Err(OpenError::Snapshot(e)) => e.to_string(),
+                    Err(e) => return Err(log(e)),
+                }
+            }
+        };
+        eprintln!("fairway: {}: this snapshot is passed over: {why}", path.display());
+    }
     let files = dir.read()?;
-    let driver = Driver::open(&files, pins, key, config, Start::Normal, clock.now())
-        .map_err(|source| StartError::Log { path: data_dir, source: Box::new(source) })?;
-    Ok((dir, driver))
+    let driver =
+        Driver::open(&files, pins, key, config, Start::Normal, clock.now()).map_err(log)?;
+    Ok((dir, driver, Lsn::ZERO))
 }
 
 /// Brings what the network says to the inbox. While the inbox is full, reading from peers pauses.
@@ -300,6 +335,7 @@ mod tests {
             transport: transport_config(chain),
             peers: AddressBook::default(),
             chain: ChainSetup::Development(DevChain::start(Duration::from_millis(10), [].into())),
+            snapshots: snapshots::Settings { every_events: 1 },
         }
     }
 
@@ -338,6 +374,51 @@ mod tests {
         let waited = timeout(Duration::from_secs(10), node.handle().when(known)).await;
         assert!(waited.unwrap().unwrap().is_some());
         node.kill().await;
+    }
+
+    /// Goal: a start goes on from the newest snapshot that is sound, and comes to the same. Method: a node that keeps one after every
+    /// event; then the newest rots, then the log goes back.
+    #[tokio::test]
+    async fn a_start_goes_on_from_a_snapshot() {
+        let parent = tempfile::tempdir().unwrap();
+        let setup = setup(parent.path());
+        let node = start(&setup).await.unwrap();
+        let (terms, id) = terms(&setup);
+        node.handle().command(Command::Open(terms)).await.unwrap().unwrap();
+        let prefund = |d: &Driver| d.node().state().channels().next().and_then(|c| c.signed);
+        timeout(Duration::from_secs(10), node.handle().when(prefund)).await.unwrap().unwrap();
+        while snapshots::list(&setup.data_dir).unwrap().len() < 2 {
+            node.handle().when(|_| Some(())).await.unwrap();
+        }
+        node.kill().await;
+
+        let whole = setup.data_dir.clone();
+        let list = snapshots::list(&whole).unwrap();
+        let [(newest, path), (older, _)] = &list[..] else { panic!("{list:?}") };
+        let lines = crate::checkpoint::read(&whole).unwrap();
+        assert!(lines.iter().all(crate::checkpoint::Checkpoint::verify));
+
+        let quiet = Setup { snapshots: snapshots::Settings { every_events: 0 }, ..setup.clone() };
+        let node = start(&quiet).await.unwrap();
+        assert_eq!(node.opened().from, *newest);
+        let known = move |d: &Driver| d.node().state().channel(id).map(|_| ());
+        timeout(Duration::from_secs(10), node.handle().when(known)).await.unwrap().unwrap();
+        node.kill().await;
+
+        let good = fs::read(path).unwrap();
+        let mut bytes = good.clone();
+        bytes[40] ^= 1;
+        fs::write(path, bytes).unwrap();
+        let node = start(&quiet).await.unwrap();
+        assert_eq!(node.opened().from, *older);
+        node.kill().await;
+
+        fs::write(path, good).unwrap();
+        for file in ["000001.log", "tail.0", "tail.1"] {
+            fs::remove_file(whole.join(file)).unwrap();
+        }
+        let text = start(&quiet).await.err().unwrap().to_string();
+        assert!(text.contains("the log ends at record"), "{text}");
     }
 
     #[tokio::test]

@@ -28,6 +28,7 @@ use crate::clock::millis;
 use crate::devchain::{self, DevChain};
 use crate::inbox::Stopped;
 use crate::runtime::{Setup, StartError};
+use crate::snapshots;
 use crate::tcp::AddressBook;
 use hub::Route;
 use party::Party;
@@ -237,6 +238,8 @@ async fn set_up(options: &Options, story: Story) -> Result<(Stage, DevChain), De
             transport: transport_config(pins.chain_id, pins.adjudicator),
             peers: AddressBook(book.clone()),
             chain: ChainSetup::Development(chain.clone()),
+            // So often that a node which is killed goes on from one.
+            snapshots: snapshots::Settings { every_events: 5 },
         };
         Party::new(name, setup, listen_at, story)
     };

@@ -23,6 +23,7 @@ use super::script::{Apps, Executing, Stage};
 use super::{DevnetError, Story, Stream, due, listen, node_config, script, transport_config};
 use crate::chain::ChainSetup;
 use crate::runtime::Setup;
+use crate::snapshots;
 use crate::tcp::AddressBook;
 
 const NAMES: [&str; 3] = ["alice", "bob", "hub"];
@@ -80,6 +81,8 @@ impl World {
                 transport: transport_config(pins.chain_id, pins.adjudicator),
                 peers: AddressBook(book.clone()),
                 chain: ChainSetup::Ethereum(Box::new((chain, person.gas_key()))),
+                // So often that a node which is killed goes on from one.
+                snapshots: snapshots::Settings { every_events: 5 },
             };
             let mut party = Party::new(name, setup, at, story);
             party.start(Some(door)).await.unwrap();
