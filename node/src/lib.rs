@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`run`] | one node from a configuration file, until it is told to stop |
-//! | [`config`] | that file |
+//! | [`config`] | that file, the environment and flags over it |
 //! | [`events`] | reads a node's log |
 //! | [`devnet`] | three nodes and a development chain in one process |
 //! | [`version`] | what this build is |
@@ -26,12 +26,15 @@ pub mod events;
 mod export;
 mod files;
 mod inbox;
+mod keys;
 mod ports;
 pub mod run;
 mod runtime;
 mod tcp;
 pub mod version;
 
+pub use config::Config;
 pub use export::ExportError;
 pub use files::FilesError;
+pub use keys::KeyError;
 pub use runtime::StartError;

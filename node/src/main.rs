@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use fairway_node::config::{ConfigError, Sources};
 use fairway_node::devnet::{self, Options, Story, Stream};
 use fairway_node::events;
 use fairway_node::run::{self, RunError};
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("fairway: {e:#}");
-            ExitCode::from(BAD_RESULT)
+            ExitCode::from(if e.is::<ConfigError>() { REFUSED } else { BAD_RESULT })
         }
     }
 }
@@ -44,7 +45,8 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
             print(&Version::this().text()).map(|()| ExitCode::SUCCESS)
         }
         Command::Devnet(options) => play(options),
-        Command::Run { config } => run_node(&config),
+        Command::Run(chosen) => run_node(&chosen.sources()),
+        Command::Config(command) => cli::settings::carry_out(&command),
         Command::Events(Events::List { data_dir, json }) => list(&data_dir, json),
         Command::Events(Events::Export { data_dir, out }) => export(&data_dir, out.as_deref()),
         Command::Events(Events::Verify { data_dir, json }) => verify(&data_dir, json),
@@ -98,8 +100,8 @@ fn play(chosen: cli::Devnet) -> anyhow::Result<ExitCode> {
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(BAD_RESULT) })
 }
 
-fn run_node(config: &Path) -> anyhow::Result<ExitCode> {
-    match runtime()?.block_on(run::run(config, told_to_stop())) {
+fn run_node(sources: &Sources) -> anyhow::Result<ExitCode> {
+    match runtime()?.block_on(run::run(sources, told_to_stop())) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(e @ RunError::Disk(_)) => Err(e.into()),
         Err(e) => {
