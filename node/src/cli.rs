@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub mod init;
+pub mod keys;
 pub mod settings;
 
+use init::InitArgs;
+use keys::{KeysCommand, PasswordArgs};
 use settings::{ConfigArgs, ConfigCommand};
 
 /// An event-sourced Nitro state-channel node.
@@ -42,7 +46,18 @@ pub enum Command {
     ///
     /// It runs on an Ethereum chain, or on a development chain of its own that ends with the process, until SIGINT or SIGTERM.
     #[command(after_help = RUN_HELP)]
-    Run(ConfigArgs),
+    Run {
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(flatten)]
+        password: PasswordArgs,
+    },
+    /// Make a new node's data directory, keys and configuration.
+    #[command(after_help = init::HELP)]
+    Init(InitArgs),
+    /// Make and look after keys.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),

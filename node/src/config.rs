@@ -43,7 +43,7 @@ mod secret;
 pub use chain::{ChainConfig, Chosen, Ethereum};
 pub use effective::{Setting, text as settings_text};
 pub use field::schema;
-pub use keys::KeysConfig;
+pub use keys::{IdentitySource, KEYS, KeysConfig};
 pub use layers::{Flag, Origin};
 pub use sample::{reference, sample};
 pub use secret::SecretUrl;
@@ -255,6 +255,18 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let settings = effective::settings(&fields, &layers, &config.derived());
     let notes = layers.notes.clone();
     Ok(Loaded { config, settings, notes })
+}
+
+/// What a flag sets, as key and TOML: for a file that is written.
+///
+/// # Errors
+/// [`ConfigError`]: no such key, or not what it takes.
+pub fn literal(flag: &Flag) -> Result<(String, String), ConfigError> {
+    let (fields, sections) = field::all();
+    let mut layers = Layers::new(&fields, &sections);
+    layers.flags(std::slice::from_ref(flag))?;
+    let set = fields.iter().find_map(|f| Some((f.key.clone(), layers.get(&f.key)?.0.to_string())));
+    Ok(set.expect("a flag that is taken sets a key"))
 }
 
 impl Config {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`run`] | one node from a configuration file, until it is told to stop |
 //! | [`config`] | that file, the environment and flags over it |
+//! | [`keys`] | a node's secrets, in key stores |
 //! | [`events`] | reads a node's log |
 //! | [`devnet`] | three nodes and a development chain in one process |
 //! | [`version`] | what this build is |
@@ -26,7 +27,7 @@ pub mod events;
 mod export;
 mod files;
 mod inbox;
-mod keys;
+pub mod keys;
 mod ports;
 pub mod run;
 mod runtime;
@@ -36,5 +37,4 @@ pub mod version;
 pub use config::Config;
 pub use export::ExportError;
 pub use files::FilesError;
-pub use keys::KeyError;
 pub use runtime::StartError;

@@ -9,16 +9,19 @@ use std::time::Duration;
 use fairway_chain::{GasKey, Health};
 use fairway_core::config::Config as CoreConfig;
 use fairway_core::event::Pins;
+use fairway_core::nitro::SecretKey;
 use fairway_core::types::Address;
 use fairway_transport::ChainPin;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::chain::ChainSetup;
-use crate::config::{self, Chosen, Complaint, Config, ConfigError, Ethereum, Sources};
+use crate::config::{
+    self, Chosen, Complaint, Config, ConfigError, Ethereum, IdentitySource, Sources,
+};
 use crate::devchain::{self, DevChain};
 use crate::files::FilesError;
-use crate::keys::{KeyError, load_gas_key, load_key};
+use crate::keys::{KeyError, KeyRing, PasswordSource};
 use crate::runtime::{RunningNode, Setup, StartError, transport_config};
 use crate::tcp::AddressBook;
 
@@ -89,7 +92,11 @@ pub enum RunError {
 ///
 /// # Errors
 /// [`RunError`].
-pub async fn run(sources: &Sources, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+pub async fn run(
+    sources: &Sources,
+    passwords: Option<PasswordSource>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), RunError> {
     refuse_mutants(fairway_core::MUTANTS_COMPILED)?;
     let loaded = config::load(sources)?;
     for note in &loaded.notes {
@@ -97,12 +104,14 @@ pub async fn run(sources: &Sources, stop: impl Future<Output = ()>) -> Result<()
     }
     let config = loaded.config;
     let data_dir = config.data_dir.clone();
-    let (key, node_seed) = load_key(&config.keys.channel(&data_dir))?;
+    let chosen = chosen(&config).await?;
+    let keys = open_keys(&config, passwords, matches!(chosen, Chosen::Ethereum(_))).await?;
+    let Keys { channel: key, gas, node_seed } = keys;
     let me = key.address();
-    let (chain, pins, node_config) = match chosen(&config).await? {
+    let (chain, pins, node_config) = match chosen {
         Chosen::Development => development(me, &data_dir)?,
         Chosen::Ethereum(chain) => {
-            ethereum(me, *chain, load_gas_key(&config.keys.gas(&data_dir))?).await?
+            ethereum(me, *chain, gas.expect("it was opened for this chain")).await?
         }
         Chosen::Unnamed(_) => unreachable!("the endpoint was asked"),
     };
@@ -136,6 +145,44 @@ pub async fn run(sources: &Sources, stop: impl Future<Output = ()>) -> Result<()
         () = stop => node.kill().await,
     }
     Ok(())
+}
+
+/// What a node is started with. Has no `Debug`.
+struct Keys {
+    channel: SecretKey,
+    /// Where the chain has gas.
+    gas: Option<GasKey>,
+    node_seed: [u8; 32],
+}
+
+async fn open_keys(
+    config: &Config,
+    passwords: Option<PasswordSource>,
+    has_gas: bool,
+) -> Result<Keys, KeyError> {
+    let (files, data_dir) = (config.keys.clone(), config.data_dir.clone());
+    let passwords = passwords.unwrap_or_else(|| config.keys.passwords());
+    // Opening key stores takes seconds of a processor.
+    let opening = tokio::task::spawn_blocking(move || {
+        let mut ring = KeyRing::new(passwords);
+        let channel_file = files.channel(&data_dir);
+        let keys = Keys {
+            channel: ring.channel_key(&channel_file)?,
+            gas: if has_gas { Some(ring.gas_key(&files.gas(&data_dir))?) } else { None },
+            node_seed: match files.identity(&data_dir) {
+                IdentitySource::File(path) => ring.identity(&path)?,
+                IdentitySource::ChannelKey => ring.identity_of_channel_key(&channel_file)?,
+            },
+        };
+        for path in ring.in_plain_text() {
+            eprintln!(
+                "fairway: {}: this key is in plain text; `fairway keys import` puts it under a password",
+                path.display()
+            );
+        }
+        Ok(keys)
+    });
+    opening.await.expect("opening keys does not panic")
 }
 
 /// Which chain, where the endpoint has to be asked for its id.

@@ -134,7 +134,8 @@ pub fn carry_out(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn assignment(text: &str) -> Result<(String, String), String> {
+/// `KEY=VALUE`.
+pub fn assignment(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, such as chain.quorum=2")?;
     Ok((key.trim().to_string(), value.to_string()))
 }

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::keys::{PasswordSource, password};
+
 /// The section as it stands in the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -17,6 +19,22 @@ pub struct KeysConfig {
     /// The key that pays for gas and deposits. It must belong to this node alone.
     #[schemars(extend("x-default" = "`keys/gas.json` in `data_dir`; the channel key, where `channel_file` is set"))]
     pub gas_file: Option<PathBuf>,
+    /// The secret by which peers know this node on the network. It is worth no money.
+    #[schemars(extend("x-default" = "`keys/identity.json` in `data_dir`; it follows from the channel key, where `channel_file` is set"))]
+    pub identity_file: Option<PathBuf>,
+    /// A file whose first line is the password of the key stores; mode 0600. `FAIRWAY_PASSWORD`, `--password-file` and `--password-fd`
+    /// count more.
+    #[schemars(extend("x-default" = "none; whoever starts the node at a terminal is asked"))]
+    pub password_file: Option<PathBuf>,
+}
+
+/// Where the secret of the network's identity comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// A file of its own.
+    File(PathBuf),
+    /// The channel key: nodes that have one key for everything.
+    ChannelKey,
 }
 
 impl KeysConfig {
@@ -34,13 +52,35 @@ impl KeysConfig {
         }
     }
 
+    /// The identity's file. Who names a channel key and no identity has the one that follows from the channel key.
+    pub fn identity(&self, data_dir: &Path) -> IdentitySource {
+        match (&self.identity_file, &self.channel_file) {
+            (Some(identity), _) => IdentitySource::File(identity.clone()),
+            (None, Some(_)) => IdentitySource::ChannelKey,
+            (None, None) => IdentitySource::File(data_dir.join(KEYS).join("identity.json")),
+        }
+    }
+
+    /// Where the password comes from when no flag says so: the environment, the file, or whoever sits at the terminal.
+    pub fn passwords(&self) -> PasswordSource {
+        let fallback = match &self.password_file {
+            Some(path) => PasswordSource::file(path),
+            None => PasswordSource::terminal(),
+        };
+        PasswordSource::environment_or(password::VARIABLE, fallback)
+    }
+
     /// What the files come to.
     pub fn derived(&self, data_dir: &Path) -> BTreeMap<&'static str, Value> {
         let shown = |path: PathBuf| Value::from(path.display().to_string());
-        BTreeMap::from([
+        let mut derived = BTreeMap::from([
             ("keys.channel_file", shown(self.channel(data_dir))),
             ("keys.gas_file", shown(self.gas(data_dir))),
-        ])
+        ]);
+        if let IdentitySource::File(path) = self.identity(data_dir) {
+            derived.insert("keys.identity_file", shown(path));
+        }
+        derived
     }
 }
 
