@@ -12,11 +12,11 @@ fn main() {
     let root = manifest.parent().expect("node stands in the workspace root").to_path_buf();
     let rustc = run(&env("RUSTC"), &["--version"], &root).expect("rustc runs");
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-env=FAIRWAY_CORE_DIGEST={}", core_digest(&root));
-    println!("cargo::rustc-env=FAIRWAY_COMMIT={}", commit(&root).unwrap_or_default());
-    println!("cargo::rustc-env=FAIRWAY_RUSTC={}", rustc.trim());
-    println!("cargo::rustc-env=FAIRWAY_TARGET={}", env("TARGET"));
-    println!("cargo::rustc-env=FAIRWAY_PROFILE={}", profile());
+    println!("cargo::rustc-env=BUILD_CORE_DIGEST={}", core_digest(&root));
+    println!("cargo::rustc-env=BUILD_COMMIT={}", commit(&root).unwrap_or_default());
+    println!("cargo::rustc-env=BUILD_RUSTC={}", rustc.trim());
+    println!("cargo::rustc-env=BUILD_TARGET={}", env("TARGET"));
+    println!("cargo::rustc-env=BUILD_PROFILE={}", profile());
 }
 
 /// The profile's name. Cargo tells scripts only what it inherits from; the directory of the build has the name itself.

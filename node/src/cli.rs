@@ -5,6 +5,14 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub mod init;
+pub mod keys;
+pub mod settings;
+
+use init::InitArgs;
+use keys::{KeysCommand, PasswordArgs};
+use settings::{ConfigArgs, ConfigCommand};
+
 /// An event-sourced Nitro state-channel node.
 #[derive(Debug, Parser)]
 #[command(name = "fairway", version, propagate_version = true, after_help = EXIT_CODES)]
@@ -34,16 +42,25 @@ pub enum Command {
     /// The chain is a DEVELOPMENT CHAIN: in memory, without gas, ending with the process. Money on it is worth nothing.
     #[command(after_help = DEVNET_HELP)]
     Devnet(Devnet),
-    /// Run one node from a configuration file.
+    /// Run one node.
     ///
-    /// This version has no Ethereum chain service: the node runs on a development chain of its own, which ends with the
-    /// process. It stops on SIGINT and SIGTERM.
+    /// It runs on an Ethereum chain, or on a development chain of its own that ends with the process, until SIGINT or SIGTERM.
     #[command(after_help = RUN_HELP)]
     Run {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(flatten)]
+        password: PasswordArgs,
     },
+    /// Make a new node's data directory, keys and configuration.
+    #[command(after_help = init::HELP)]
+    Init(InitArgs),
+    /// Make and look after keys.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Read a node's log.
     #[command(subcommand)]
     Events(Events),
@@ -137,27 +154,12 @@ Examples:
 Exit codes: 0 every balance is exactly what it must be, 1 otherwise, 2 wrong usage.";
 
 const RUN_HELP: &str = "\
-Example of a configuration file:
-  data_dir   = \"/var/lib/fairway\"
-  key_file   = \"/etc/fairway/key\"      # 64 hexadecimal digits, mode 0600
-  p2p_listen = \"127.0.0.1:4100\"
+A flag counts more than a FAIRWAY_ variable, that more than the file, the file more than the default:
+`fairway config show` says what comes of it, `fairway config sample` explains every key.
 
-  [[peers]]
-  address = \"0x0101010101010101010101010101010101010101\"
-  at      = \"10.0.0.2:4100\"
-
-  [chain]
-  kind = \"development\"
-
-Instead of a development chain, with rpc_url = \"http://127.0.0.1:8545\" above the first section:
-  [chain]
-  chain_id      = 31337
-  adjudicator   = \"0x0101010101010101010101010101010101010101\"
-  consensus_app = \"0x0202020202020202020202020202020202020202\"
-  payment_app   = \"0x0303030303030303030303030303030303030303\"
-
-Example:
+Examples:
   fairway run --config fairway.toml
+  FAIRWAY_CHAIN__QUORUM=2 fairway run --config fairway.toml --metrics-port 9091
 
 Exit codes: 0 stopped by a signal, 1 the disk failed, 2 refused to start.";
 

@@ -1,88 +1,147 @@
-//! The configuration file of `fairway run`: strict, small, and every complaint is one line with file, key and remedy.
+//! The configuration of a node: strict, with a default for almost everything, and every complaint is one line with place, key and remedy.
+//!
+//! Five keys suffice, above the first section:
 //!
 //! ```toml
-//! data_dir   = "/var/lib/fairway"     # created with mode 0700 if it is missing
-//! key_file   = "/etc/fairway/key"     # the channel key: 64 hexadecimal digits, mode 0600
-//! p2p_listen = "127.0.0.1:4100"
-//!
-//! [[peers]]
-//! address = "0x…"                     # the peer's channel address
-//! at      = "10.0.0.2:4100"
-//!
-//! [chain]
-//! kind = "development"                # in memory; or leave kind out, and give an endpoint:
+//! rpc_url      = "http://127.0.0.1:8545"
+//! p2p_listen   = "127.0.0.1:4100"
+//! data_dir     = "/var/lib/fairway"     # its keys are made by `fairway init`
+//! log_level    = "info"
+//! metrics_port = 9090
 //! ```
 //!
-//! ```toml
-//! rpc_url = "http://127.0.0.1:8545"   # above the first section
+//! A flag counts more than a variable of the environment, that more than the file, the file more than the default. Types and their
+//! documentation are the one list of keys: flags, variables, `fairway config`, the sample and the reference follow from them.
 //!
-//! [chain]
-//! chain_id      = 31337
-//! adjudicator   = "0x…"
-//! consensus_app = "0x…"
-//! payment_app   = "0x…"               # without it no virtual channels
-//! ```
+//! # A new section
+//! One field of [`Config`] with `#[serde(default)]`, of a type that derives `Deserialize`, `JsonSchema` and has
+//! `#[serde(default, deny_unknown_fields)]`. Every key is documented in words for operators, without links. Where the default depends
+//! on something, `#[schemars(extend("x-default" = "what it is"))]` says so; a value that must not be shown has a type with
+//! `#[schemars(extend("writeOnly" = true))]`.
 //!
-//! The other keys of `[chain]` have defaults, which the book lists.
+//! Not here: the limits of a node as core knows them, `fairway_core::config::Config`, which follow from this.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use fairway_chain::GasKey;
-use fairway_core::nitro::{Crypto, SecretKey};
 use fairway_core::types::Address;
+use schemars::JsonSchema;
 use serde::de::Error;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 mod chain;
+mod effective;
+mod field;
+mod keys;
+mod layers;
+mod sample;
+mod secret;
 
-pub use chain::{Chosen, Ethereum};
+pub use chain::{ChainConfig, Chosen, Ethereum};
+pub use effective::{Setting, text as settings_text};
+pub use field::schema;
+pub use keys::{IdentitySource, KEYS, KeysConfig};
+pub use layers::{Flag, Origin};
+pub use sample::{reference, sample};
+pub use secret::SecretUrl;
 
-use chain::{ChainConfig, Complaint};
+use layers::Layers;
 
-/// The file as it stands on disk.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// What an operator chooses. Made by [`Config::load_from_file`] and [`load`], which check it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RunConfig {
-    /// Where the log is.
+pub struct Config {
+    /// Where the log is, and the keys unless `[keys]` names others. Created with mode 0700 if it is missing. There is no default: a node
+    /// that starts in another place than before has forgotten what it signed.
     pub data_dir: PathBuf,
-    /// Where the channel key is.
-    pub key_file: PathBuf,
-    /// Where peers reach us.
-    #[serde(deserialize_with = "socket_address")]
+    /// An Ethereum endpoint, http or https. Only scheme, host and port are ever shown.
+    #[serde(default)]
+    #[schemars(extend("x-default" = "none; needed but on a development chain"))]
+    pub rpc_url: Option<SecretUrl>,
+    /// The IP address and port where peers reach the node. The default is reached from this machine alone.
+    #[serde(default = "p2p_listen", deserialize_with = "socket_address")]
+    #[schemars(with = "String")]
     pub p2p_listen: SocketAddr,
-    /// Whom to keep a session with.
+    /// How much is told.
+    #[serde(default)]
+    pub log_level: LogLevel,
+    /// The port of the metrics.
+    #[serde(default = "metrics_port")]
+    pub metrics_port: u16,
+    /// Nodes to keep a session with.
     #[serde(default)]
     pub peers: Vec<Peer>,
-    /// An Ethereum endpoint.
-    pub rpc_url: Option<String>,
-    /// Which chain.
+    /// Which chain the node is on.
     #[serde(default)]
     pub chain: ChainConfig,
     /// When the state is kept for the next start.
     #[serde(default)]
     pub snapshots: crate::snapshots::Settings,
+    /// Where the node's secrets are. Relative paths begin at the directory that the node is started in.
+    #[serde(default)]
+    pub keys: KeysConfig,
+    /// How the node stops.
+    #[serde(default)]
+    pub shutdown: ShutdownConfig,
 }
 
 /// One peer.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Peer {
     /// Its channel address.
     #[serde(deserialize_with = "channel_address")]
+    #[schemars(with = "String")]
     pub address: Address,
-    /// Where it listens.
+    /// The IP address and port where it listens.
     #[serde(deserialize_with = "socket_address")]
+    #[schemars(with = "String")]
     pub at: SocketAddr,
 }
 
-/// What is wrong, in one line. The operator corrects it.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+/// How much a node tells; each level includes those before it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum LogLevel {
+    /// Somebody must act.
+    Error,
+    /// A peer or an endpoint misbehaved.
+    Warn,
+    /// The life of channels and objectives.
+    #[default]
+    Info,
+    /// Each event.
+    Debug,
+    /// Bytes.
+    Trace,
+}
+
+/// How a node stops.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// How long an orderly stop may take, in seconds. Then the node is dropped where it stands, which costs nothing but repeated messages:
+    /// its log is whole at every moment. Choose less than what the supervisor waits before it kills.
+    pub deadline_s: u32,
+}
+
+impl Default for ShutdownConfig {
+    /// Docker kills after ten seconds, others wait longer.
+    fn default() -> Self {
+        ShutdownConfig { deadline_s: 8 }
+    }
+}
+
+/// What is wrong, in one line. The operator corrects it; nothing was started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// A file cannot be read.
+    /// The file cannot be read.
     #[error("{}: cannot read this file: {why}", path.display())]
     Read {
         /// The file.
@@ -91,123 +150,174 @@ pub enum ConfigError {
         why: String,
     },
     /// Not what a configuration file looks like.
-    #[error("{}:{line}: {key}{what}", path.display())]
-    Parse {
+    #[error("{}:{line}: {what}", path.display())]
+    Syntax {
         /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// The key with a colon, where the line has one.
-        key: String,
         /// What was found and what was expected.
         what: String,
     },
-    /// The value is well-formed and cannot be used.
-    #[error("{}: {key}: {what}", path.display())]
+    /// A key that does not exist, is missing, or has a value that cannot be used.
+    #[error("{place}: {key}: {what}")]
     Value {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-        /// What was expected.
+        /// File and line, variable or flag; the file or `configuration` where nobody set the key.
+        place: String,
+        /// The key, with its sections.
+        key: String,
+        /// What was found and what was expected. Never repeats a secret.
         what: String,
-    },
-    /// The key file is no key. Says nothing about its content.
-    #[error("{}: {what}", path.display())]
-    Key {
-        /// The key file.
-        path: PathBuf,
-        /// What was expected.
-        what: &'static str,
     },
 }
 
-impl RunConfig {
-    /// Reads and checks a file.
+impl ConfigError {
+    fn value(origin: &Origin, key: impl Into<String>, what: impl Into<String>) -> ConfigError {
+        ConfigError::Value { place: origin.to_string(), key: key.into(), what: what.into() }
+    }
+}
+
+/// A key and what is wrong with it.
+pub type Complaint = (&'static str, String);
+
+/// What a configuration is made from. The default is nothing at all.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    /// Variables of the environment; others than `FAIRWAY_…` are ignored.
+    pub environment: BTreeMap<String, String>,
+    /// Flags in their order.
+    pub flags: Vec<Flag>,
+}
+
+impl Sources {
+    /// A file and the environment of this process. Variables that are no Unicode are not ours.
+    pub fn of_process(file: Option<&Path>) -> Sources {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        let environment = std::env::vars_os().filter_map(text).collect();
+        Sources { file: file.map(Path::to_path_buf), environment, flags: Vec::new() }
+    }
+}
+
+/// A configuration with the place of each value.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Checked.
+    pub config: Config,
+    /// Every key, in order of section and name.
+    pub settings: Vec<Setting>,
+    /// What the operator should know and need not act on.
+    pub notes: Vec<String>,
+}
+
+/// Puts flags over environment over file over defaults, and checks the whole.
+///
+/// # Errors
+/// [`ConfigError`]: the first mistake, with the place that it comes from.
+pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+    let (fields, sections) = field::all();
+    let mut layers = Layers::new(&fields, &sections);
+    if let Some(path) = &sources.file {
+        layers.file(path, &read(path)?)?;
+    }
+    layers.environment(&sources.environment)?;
+    layers.flags(&sources.flags)?;
+    // Whoever set nothing of a key is pointed to the file, where there is one.
+    let nowhere = || match &sources.file {
+        Some(path) => path.display().to_string(),
+        None => "configuration".to_string(),
+    };
+    let place = |path: &str| layers.origin(path).map_or_else(nowhere, Origin::to_string);
+    if let Some(field) = fields.iter().find(|f| f.required && layers.get(&f.key).is_none()) {
+        let flag = field.key.replace('_', "-");
+        let what =
+            format!("is missing; set it in a file, as {} or with --{flag}", field.variable());
+        return Err(ConfigError::Value { place: nowhere(), key: field.key.clone(), what });
+    }
+    let merged = toml::Value::Table(layers.merged());
+    let config: Config = serde_path_to_error::deserialize(merged).map_err(|e| {
+        let path = e.path().to_string();
+        let key = path.split('[').next().unwrap_or(&path);
+        let secret = fields.iter().any(|f| f.secret && f.key == key);
+        let what = if secret {
+            "is not what this key takes; its value is not shown".to_string()
+        } else {
+            e.inner().message().replace('\n', " ")
+        };
+        ConfigError::Value { place: place(&path), key: path, what }
+    })?;
+    let wrong = |(key, what): Complaint| ConfigError::Value {
+        place: place(key),
+        key: key.to_string(),
+        what,
+    };
+    config.check().map_err(wrong)?;
+    let settings = effective::settings(&fields, &layers, &config.derived());
+    let notes = layers.notes.clone();
+    Ok(Loaded { config, settings, notes })
+}
+
+/// What a flag sets, as key and TOML: for a file that is written.
+///
+/// # Errors
+/// [`ConfigError`]: no such key, or not what it takes.
+pub fn literal(flag: &Flag) -> Result<(String, String), ConfigError> {
+    let (fields, sections) = field::all();
+    let mut layers = Layers::new(&fields, &sections);
+    layers.flags(std::slice::from_ref(flag))?;
+    let set = fields.iter().find_map(|f| Some((f.key.clone(), layers.get(&f.key)?.0.to_string())));
+    Ok(set.expect("a flag that is taken sets a key"))
+}
+
+impl Config {
+    /// A file over the defaults, without environment and flags.
     ///
     /// # Errors
     /// [`ConfigError`].
-    pub fn load(path: &Path) -> Result<RunConfig, ConfigError> {
-        let config = RunConfig::parse(path, &read(path)?)?;
-        let value = |key, what| ConfigError::Value { path: path.to_path_buf(), key, what };
-        config.chosen().map_err(|(key, what)| value(key, what))?;
-        if config.book().len() != config.peers.len() {
-            return Err(value("peers.address", "names one peer twice".into()));
+    pub fn load_from_file(path: impl AsRef<Path>) -> Result<Config, ConfigError> {
+        let file = Some(path.as_ref().to_path_buf());
+        load(&Sources { file, ..Sources::default() }).map(|loaded| loaded.config)
+    }
+
+    fn check(&self) -> Result<(), Complaint> {
+        self.chosen(None)?;
+        if self.book().len() != self.peers.len() {
+            return Err(("peers", "one address stands there twice".into()));
         }
-        Ok(config)
+        Ok(())
     }
 
-    fn parse(path: &Path, text: &str) -> Result<RunConfig, ConfigError> {
-        toml::from_str(text).map_err(|e| {
-            let at = e.span().map_or(0, |s| s.start).min(text.len());
-            let before = text.get(..at).unwrap_or_default();
-            let line = before.lines().count().max(1);
-            // A span that starts a line belongs to the next one.
-            let line = if before.ends_with('\n') { line + 1 } else { line };
-            let key =
-                text.lines().nth(line - 1).and_then(|l| l.split_once('=')).map(|(k, _)| k.trim());
-            let key = key.map(|k| format!("{k}: ")).unwrap_or_default();
-            let what = e.message().replace('\n', " ");
-            ConfigError::Parse { path: path.to_path_buf(), line, key, what }
-        })
-    }
-
-    /// The chain that is meant.
+    /// The chain that is meant; `found` is the id that an endpoint gave, where it had to be asked.
     ///
     /// # Errors
-    /// The first key that is missing or wrong; none after [`RunConfig::load`].
-    pub fn chosen(&self) -> Result<Chosen, Complaint> {
-        self.chain.choose(self.rpc_url.as_deref())
+    /// The first key that is missing or wrong; none after [`load`], unless the endpoint was asked.
+    pub fn chosen(&self, found: Option<u64>) -> Result<Chosen, Complaint> {
+        self.chain.choose(self.rpc_url.as_ref(), found)
     }
 
     /// Where peers are.
     pub fn book(&self) -> BTreeMap<Address, SocketAddr> {
         self.peers.iter().map(|p| (p.address, p.at)).collect()
     }
-}
 
-/// Reads the channel key, and derives the secret of the network identity from it: one secret to keep and to back up.
-///
-/// # Errors
-/// [`ConfigError::Key`], which never repeats what the file holds.
-pub fn load_key(path: &Path) -> Result<(SecretKey, [u8; 32]), ConfigError> {
-    let bytes = load_secret(path)?;
-    let what = "is not a secp256k1 key; draw another";
-    let key = SecretKey::new(bytes, Crypto::Real)
-        .map_err(|_| ConfigError::Key { path: path.to_path_buf(), what })?;
-    Ok((key, blake3::derive_key("fairway node seed v1", &bytes)))
-}
-
-/// Reads the key that pays for gas.
-///
-/// # Errors
-/// As [`load_key`].
-pub fn load_gas_key(path: &Path) -> Result<GasKey, ConfigError> {
-    let what = "is not a secp256k1 key; draw another";
-    GasKey::new(load_secret(path)?).map_err(|_| ConfigError::Key { path: path.to_path_buf(), what })
-}
-
-fn load_secret(path: &Path) -> Result<[u8; 32], ConfigError> {
-    let error = |what| ConfigError::Key { path: path.to_path_buf(), what };
-    let text = read(path)?;
-    let mode = fs::metadata(path).map_or(0o777, |m| m.permissions().mode());
-    if mode & 0o077 != 0 {
-        return Err(error("other users can read this key; run: chmod 600 on it"));
+    /// What keys come to whose default depends on others.
+    fn derived(&self) -> BTreeMap<&'static str, Value> {
+        let mut derived = self.chain.derived(self.rpc_url.as_ref());
+        derived.extend(self.keys.derived(&self.data_dir));
+        derived
     }
-    parse_hex(text.trim())
-        .ok_or_else(|| error("expected 64 hexadecimal digits, with or without 0x"))
 }
 
-fn parse_hex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.strip_prefix("0x").unwrap_or(text);
-    if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
+/// Reached from this machine alone: what is open to others is the operator's decision.
+fn p2p_listen() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 4100).into()
+}
+
+fn metrics_port() -> u16 {
+    9090
 }
 
 fn socket_address<'de, D: Deserializer<'de>>(d: D) -> Result<SocketAddr, D::Error> {
@@ -226,92 +336,4 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"
-data_dir = "/tmp/fairway"
-key_file = "/tmp/key"
-p2p_listen = "127.0.0.1:4100"
-
-[[peers]]
-address = "0x0101010101010101010101010101010101010101"
-at = "127.0.0.1:4101"
-
-[chain]
-kind = "development"
-"#;
-
-    fn complaint(text: &str) -> String {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), text).unwrap();
-        let error = RunConfig::load(file.path()).unwrap_err().to_string();
-        error.replace(&file.path().display().to_string(), "FILE")
-    }
-
-    #[test]
-    fn a_good_file_is_read() {
-        let config = RunConfig::parse(Path::new("x"), GOOD).unwrap();
-        assert_eq!(config.book()[&Address::repeat_byte(1)], "127.0.0.1:4101".parse().unwrap());
-    }
-
-    /// Goal: each mistake is told in one line with its key. Method: one change to a good file.
-    #[test]
-    fn mistakes_are_named() {
-        let edits = [
-            ("127.0.0.1:4100", "localhost"),
-            ("p2p_listen", "p2p_lisen"),
-            ("\"development\"", "\"mainnet\""),
-            ("0x01010101", "0x01"),
-            ("data_dir = \"/tmp/fairway\"", "data_dir = 7"),
-            ("kind = \"development\"", "chain_id = 1"),
-            ("[chain]", "rpc_url = \"http://127.0.0.1:8545\"\n[chain]"),
-            ("kind = \"development\"", ""),
-            ("[chain]", "[chain"),
-            ("[chain]\nkind = \"development\"", ""),
-        ];
-        let told: Vec<String> =
-            edits.iter().map(|(from, to)| complaint(&GOOD.replacen(from, to, 1))).collect();
-        insta::assert_snapshot!(told.join("\n"), @r#"
-        FILE:4: p2p_listen: expected an IP address with a port, such as 127.0.0.1:4100
-        FILE:4: p2p_lisen: unknown field `p2p_lisen`, expected one of `data_dir`, `key_file`, `p2p_listen`, `peers`, `rpc_url`, `chain`, `snapshots`
-        FILE:11: kind: unknown variant `mainnet`, expected `development` or `ethereum`
-        FILE:7: address: expected an Ethereum address, 0x and 40 hexadecimal digits
-        FILE:2: data_dir: invalid type: integer `7`, expected path string
-        FILE: rpc_url: is missing; expected an endpoint, or chain.kind = "development"
-        FILE:10: rpc_url: unknown field `rpc_url`, expected `address` or `at`
-        FILE: rpc_url: is missing; expected an endpoint, or chain.kind = "development"
-        FILE:10: unclosed table, expected `]`
-        FILE: rpc_url: is missing; expected an endpoint, or chain.kind = "development"
-        "#);
-    }
-
-    #[test]
-    fn one_peer_twice_is_refused() {
-        let peer = &GOOD[GOOD.find("[[peers]]").unwrap()..GOOD.find("[chain]").unwrap()];
-        let twice = GOOD.replacen("[chain]", &format!("{peer}[chain]"), 1);
-        assert_eq!(complaint(&twice), "FILE: peers.address: names one peer twice");
-    }
-
-    #[test]
-    fn key_files_are_private_and_never_quoted() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let digits = "11".repeat(32);
-        for (text, mode, what) in [
-            (digits.clone(), 0o644, "other users can read this key; run: chmod 600 on it"),
-            ("f00d".into(), 0o600, "expected 64 hexadecimal digits, with or without 0x"),
-            ("zz".repeat(32), 0o600, "expected 64 hexadecimal digits, with or without 0x"),
-            ("00".repeat(32), 0o600, "is not a secp256k1 key; draw another"),
-        ] {
-            fs::write(file.path(), text).unwrap();
-            fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
-            let path = file.path().to_path_buf();
-            assert_eq!(load_key(file.path()).err(), Some(ConfigError::Key { path, what }));
-        }
-        fs::write(file.path(), format!("0x{digits}\n")).unwrap();
-        let (key, seed) = load_key(file.path()).unwrap();
-        let same = SecretKey::new([0x11; 32], Crypto::Real).unwrap();
-        assert_eq!(key.address(), same.address());
-        assert_ne!(seed, [0x11; 32]);
-    }
-}
+mod tests;

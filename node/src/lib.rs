@@ -3,7 +3,8 @@
 //! | module | what |
 //! |---|---|
 //! | [`run`] | one node from a configuration file, until it is told to stop |
-//! | [`config`] | that file |
+//! | [`config`] | that file, the environment and flags over it |
+//! | [`keys`] | a node's secrets, in key stores |
 //! | [`events`] | reads a node's log |
 //! | [`devnet`] | three nodes and a development chain in one process |
 //! | [`version`] | what this build is |
@@ -28,6 +29,7 @@ pub mod events;
 mod export;
 mod files;
 mod inbox;
+pub mod keys;
 mod ports;
 pub mod run;
 mod runtime;
@@ -35,6 +37,7 @@ pub mod snapshots;
 mod tcp;
 pub mod version;
 
+pub use config::Config;
 pub use export::ExportError;
 pub use files::FilesError;
 pub use runtime::StartError;

@@ -13,8 +13,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use fairway_node::config::{ConfigError, Sources};
 use fairway_node::devnet::{self, Options, Story, Stream};
 use fairway_node::events;
+use fairway_node::keys::{KeyError, PasswordSource};
 use fairway_node::run::{self, RunError};
 use fairway_node::version::Version;
 use serde::Serialize;
@@ -32,7 +34,11 @@ fn main() -> ExitCode {
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("fairway: {e:#}");
-            ExitCode::from(BAD_RESULT)
+            ExitCode::from(if e.is::<ConfigError>() || e.is::<KeyError>() || e.is::<Refused>() {
+                REFUSED
+            } else {
+                BAD_RESULT
+            })
         }
     }
 }
@@ -44,7 +50,10 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
             print(&Version::this().text()).map(|()| ExitCode::SUCCESS)
         }
         Command::Devnet(options) => play(options),
-        Command::Run { config } => run_node(&config),
+        Command::Run { config, password } => run_node(&config.sources(), password.given()),
+        Command::Init(chosen) => cli::init::carry_out(&chosen),
+        Command::Keys(command) => cli::keys::carry_out(&command),
+        Command::Config(command) => cli::settings::carry_out(&command),
         Command::Events(Events::List { data_dir, json }) => list(&data_dir, json),
         Command::Events(Events::Export { data_dir, out }) => export(&data_dir, out.as_deref()),
         Command::Events(Events::Verify { data_dir, json }) => verify(&data_dir, json),
@@ -98,8 +107,8 @@ fn play(chosen: cli::Devnet) -> anyhow::Result<ExitCode> {
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(BAD_RESULT) })
 }
 
-fn run_node(config: &Path) -> anyhow::Result<ExitCode> {
-    match runtime()?.block_on(run::run(config, told_to_stop())) {
+fn run_node(sources: &Sources, passwords: Option<PasswordSource>) -> anyhow::Result<ExitCode> {
+    match runtime()?.block_on(run::run(sources, passwords, told_to_stop())) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(e @ RunError::Disk(_)) => Err(e.into()),
         Err(e) => {
@@ -198,6 +207,11 @@ fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
 }
+
+/// Something was asked for that is not done; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refused(String);
 
 /// Exit codes; the help of the command line explains them.
 const BAD_RESULT: u8 = 1;

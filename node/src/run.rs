@@ -7,17 +7,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use fairway_chain::{GasKey, Health};
-use fairway_core::config::Config;
+use fairway_core::config::Config as CoreConfig;
 use fairway_core::event::Pins;
+use fairway_core::nitro::SecretKey;
 use fairway_core::types::{Address, Lsn};
 use fairway_transport::ChainPin;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::chain::ChainSetup;
-use crate::config::{Chosen, ConfigError, Ethereum, RunConfig, load_gas_key, load_key};
+use crate::config::{
+    self, Chosen, Complaint, Config, ConfigError, Ethereum, IdentitySource, Sources,
+};
 use crate::devchain::{self, DevChain};
 use crate::files::FilesError;
+use crate::keys::{KeyError, KeyRing, PasswordSource};
 use crate::runtime::{Opened, RunningNode, Setup, StartError, transport_config};
 use crate::tcp::AddressBook;
 
@@ -33,6 +37,25 @@ pub enum RunError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// What only the chain's id showed to be missing.
+    #[error("configuration: {key}: {what}")]
+    Chain {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The chain's id is not configured, and the endpoint does not say it.
+    #[error("rpc_url: {name} {source}; restore it, or set chain.chain_id")]
+    NoChainId {
+        /// Scheme, host and port.
+        name: String,
+        /// What happened.
+        source: fairway_chain::RpcFailure,
+    },
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The log is of a chain that ended with another process.
     #[error(
         "{path}: its log belongs to an earlier development chain, which ended with its process; name an empty data_dir"
@@ -69,21 +92,28 @@ pub enum RunError {
 ///
 /// # Errors
 /// [`RunError`].
-pub async fn run(path: &Path, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+pub async fn run(
+    sources: &Sources,
+    passwords: Option<PasswordSource>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), RunError> {
     refuse_mutants(fairway_core::MUTANTS_COMPILED)?;
-    let config = RunConfig::load(path)?;
-    let (key, node_seed) = load_key(&config.key_file)?;
-    let me = key.address();
+    let loaded = config::load(sources)?;
+    for note in &loaded.notes {
+        eprintln!("fairway: {note}");
+    }
+    let config = loaded.config;
     let (data_dir, snapshots) = (config.data_dir.clone(), config.snapshots.clone());
-    let chosen = config.chosen().map_err(|(key, what)| {
-        RunError::Config(ConfigError::Value { path: path.to_path_buf(), key, what })
-    })?;
+    let chosen = chosen(&config).await?;
+    let keys = open_keys(&config, passwords, matches!(chosen, Chosen::Ethereum(_))).await?;
+    let Keys { channel: key, gas, node_seed } = keys;
+    let me = key.address();
     let (chain, pins, node_config) = match chosen {
         Chosen::Development => development(me, &data_dir)?,
         Chosen::Ethereum(chain) => {
-            let gas_key_file = config.chain.gas_key_file.as_ref().unwrap_or(&config.key_file);
-            ethereum(me, *chain, load_gas_key(gas_key_file)?).await?
+            ethereum(me, *chain, gas.expect("it was opened for this chain")).await?
         }
+        Chosen::Unnamed(_) => unreachable!("the endpoint was asked"),
     };
     let is_development = matches!(chain, ChainSetup::Development(_));
     let at = config.p2p_listen;
@@ -119,6 +149,56 @@ pub async fn run(path: &Path, stop: impl Future<Output = ()>) -> Result<(), RunE
     Ok(())
 }
 
+/// What a node is started with. Has no `Debug`.
+struct Keys {
+    channel: SecretKey,
+    /// Where the chain has gas.
+    gas: Option<GasKey>,
+    node_seed: [u8; 32],
+}
+
+async fn open_keys(
+    config: &Config,
+    passwords: Option<PasswordSource>,
+    has_gas: bool,
+) -> Result<Keys, KeyError> {
+    let (files, data_dir) = (config.keys.clone(), config.data_dir.clone());
+    let passwords = passwords.unwrap_or_else(|| config.keys.passwords());
+    // Opening key stores takes seconds of a processor.
+    let opening = tokio::task::spawn_blocking(move || {
+        let mut ring = KeyRing::new(passwords);
+        let channel_file = files.channel(&data_dir);
+        let keys = Keys {
+            channel: ring.channel_key(&channel_file)?,
+            gas: if has_gas { Some(ring.gas_key(&files.gas(&data_dir))?) } else { None },
+            node_seed: match files.identity(&data_dir) {
+                IdentitySource::File(path) => ring.identity(&path)?,
+                IdentitySource::ChannelKey => ring.identity_of_channel_key(&channel_file)?,
+            },
+        };
+        for path in ring.in_plain_text() {
+            eprintln!(
+                "fairway: {}: this key is in plain text; `fairway keys import` puts it under a password",
+                path.display()
+            );
+        }
+        Ok(keys)
+    });
+    opening.await.expect("opening keys does not panic")
+}
+
+/// Which chain, where the endpoint has to be asked for its id.
+async fn chosen(config: &Config) -> Result<Chosen, RunError> {
+    let wrong = |(key, what): Complaint| RunError::Chain { key, what };
+    let Chosen::Unnamed(endpoint) = config.chosen(None).map_err(wrong)? else {
+        return config.chosen(None).map_err(wrong);
+    };
+    let asked = fairway_chain::chain_id(&endpoint, &fairway_chain::Limits::default()).await;
+    let name = endpoint.to_string();
+    let found = asked.map_err(|source| RunError::NoChainId { name, source })?;
+    config.chosen(Some(found)).map_err(wrong)
+}
+
 /// An existing log is worth a line: whoever expected a new node is warned.
 fn tell_opened(opened: &Opened) {
     for finding in &opened.findings {
@@ -133,14 +213,14 @@ fn tell_opened(opened: &Opened) {
     }
 }
 
-type OnChain = (ChainSetup, Pins, Config);
+type OnChain = (ChainSetup, Pins, CoreConfig);
 
 fn development(me: Address, data_dir: &Path) -> Result<OnChain, RunError> {
     if data_dir.exists() && !crate::files::read(data_dir)?.is_empty() {
         return Err(RunError::Ended { path: data_dir.display().to_string() });
     }
     let chain = DevChain::start(BLOCK_TIME, BTreeMap::<Address, _>::new());
-    let config = Config { payment_app: devchain::PAYMENT_APP, ..Config::default() };
+    let config = CoreConfig { payment_app: devchain::PAYMENT_APP, ..CoreConfig::default() };
     Ok((ChainSetup::Development(chain), devchain::pins(me), config))
 }
 

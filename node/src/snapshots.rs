@@ -16,6 +16,7 @@ use fairway_core::driver::Driver;
 use fairway_core::snapshot::Snapshot;
 use fairway_core::types::{Address, Lsn};
 use fairway_transport::NodeKey;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -26,7 +27,7 @@ use crate::clock::WallClock;
 pub const FOLDER: &str = "snapshots";
 
 /// The section `[snapshots]` of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Events between two snapshots; 0 for none. Each is accompanied by a signed checkpoint. A start folds at most about so many events.

@@ -32,20 +32,20 @@ pub struct Version {
 impl Version {
     /// This binary.
     pub fn this() -> Version {
-        let commit = env!("FAIRWAY_COMMIT");
+        let commit = env!("BUILD_COMMIT");
         let mutants_compiled = fairway_core::MUTANTS_COMPILED;
         let cfgs = [("madsim", cfg!(madsim)), ("tokio_unstable", cfg!(tokio_unstable))];
         let wire = fairway_core::wire::WIRE_VERSIONS;
         Version {
             version: env!("CARGO_PKG_VERSION"),
             commit: (!commit.is_empty()).then_some(commit),
-            rustc: env!("FAIRWAY_RUSTC"),
-            target: env!("FAIRWAY_TARGET"),
-            profile: env!("FAIRWAY_PROFILE"),
+            rustc: env!("BUILD_RUSTC"),
+            target: env!("BUILD_TARGET"),
+            profile: env!("BUILD_PROFILE"),
             cfgs: cfgs.into_iter().filter_map(|(name, on)| on.then_some(name)).collect(),
             features: mutants_compiled.then_some("core/simulation").into_iter().collect(),
             mutants_compiled,
-            core_digest: env!("FAIRWAY_CORE_DIGEST"),
+            core_digest: env!("BUILD_CORE_DIGEST"),
             wire_versions: [*wire.start(), *wire.end()],
             log_format: fairway_core::log::FORMAT_VERSION,
         }

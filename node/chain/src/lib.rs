@@ -36,7 +36,7 @@ pub mod testkit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use alloy_primitives::b256;
+use alloy_primitives::{U64, b256};
 use fairway_core::chain_types::B256;
 use fairway_core::config::Config;
 use fairway_core::effect::Urgency;
@@ -194,6 +194,15 @@ pub async fn check(settings: &Settings) -> Vec<(String, Result<(), EndpointError
     let endpoints = Endpoint::all(&settings, &counters);
     let answers = futures_util::future::join_all(endpoints.iter().map(Endpoint::check)).await;
     endpoints.iter().map(|e| e.name.clone()).zip(answers).collect()
+}
+
+/// Asks an endpoint which chain it is of: for a configuration that does not say so.
+///
+/// # Errors
+/// [`RpcFailure`]; asking again may help.
+pub async fn chain_id(endpoint: &Url, limits: &Limits) -> Result<u64, RpcFailure> {
+    let found: U64 = rpc::Rpc::new(endpoint, limits).ask("eth_chainId", ()).await?;
+    Ok(found.to())
 }
 
 /// Which endpoints have shown that they are of our chain, and have not failed since.
