@@ -7,10 +7,12 @@ use clap::{Args, Parser, Subcommand};
 
 pub mod init;
 pub mod keys;
+pub mod pages;
 pub mod settings;
 
 use init::InitArgs;
 use keys::{KeysCommand, PasswordArgs};
+use pages::{CompletionsArgs, ManArgs};
 use settings::{ConfigArgs, ConfigCommand};
 
 /// An event-sourced Nitro state-channel node.
@@ -64,6 +66,14 @@ pub enum Command {
     /// Read a node's log.
     #[command(subcommand)]
     Events(Events),
+    /// Write the completions of a shell.
+    #[command(
+        after_help = "Example:\n  fairway completions bash --out ~/.local/share/bash-completion/completions"
+    )]
+    Completions(CompletionsArgs),
+    /// Write man pages.
+    #[command(after_help = "Example:\n  fairway man --out /usr/local/share/man/man1")]
+    Man(ManArgs),
 }
 
 /// Options of `devnet`.

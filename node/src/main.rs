@@ -66,6 +66,8 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run { config, password } => run_node(&config.sources(), password.given()),
         Command::Init(chosen) => cli::init::carry_out(&chosen),
         Command::Keys(command) => cli::keys::carry_out(&command),
+        Command::Completions(chosen) => cli::pages::completions(&chosen),
+        Command::Man(chosen) => cli::pages::man(&chosen),
         Command::Config(command) => cli::settings::carry_out(&command),
         Command::Events(Events::List { data_dir, json }) => list(&data_dir, json),
         Command::Events(Events::Export { data_dir, out }) => export(&data_dir, out.as_deref()),

@@ -50,6 +50,9 @@ async fn what_the_operator_must_correct_has_its_own_type() {
     assert!(matches!(error, NodeError::Config(ConfigError::Read { .. })), "{error}");
     fs::remove_file(dir.path().join("key")).unwrap();
     let error = init_production(&config).await.err().unwrap();
-    assert!(matches!(error, NodeError::Key(fairway_node::keys::KeyError::Missing { .. })), "{error}");
+    assert!(
+        matches!(error, NodeError::Key(fairway_node::keys::KeyError::Missing { .. })),
+        "{error}"
+    );
     assert!(!dir.path().join("data").exists(), "nothing was begun");
 }
