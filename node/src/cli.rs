@@ -7,10 +7,12 @@ use clap::{Args, Parser, Subcommand};
 
 pub mod init;
 pub mod keys;
+pub mod pages;
 pub mod settings;
 
 use init::InitArgs;
 use keys::{KeysCommand, PasswordArgs};
+use pages::{CompletionsArgs, ManArgs};
 use settings::{ConfigArgs, ConfigCommand};
 
 /// An event-sourced Nitro state-channel node.
@@ -64,6 +66,14 @@ pub enum Command {
     /// Read a node's log.
     #[command(subcommand)]
     Events(Events),
+    /// Write the completions of a shell.
+    #[command(
+        after_help = "Example:\n  fairway completions bash --out ~/.local/share/bash-completion/completions"
+    )]
+    Completions(CompletionsArgs),
+    /// Write man pages.
+    #[command(after_help = "Example:\n  fairway man --out /usr/local/share/man/man1")]
+    Man(ManArgs),
 }
 
 /// Options of `devnet`.
@@ -139,9 +149,10 @@ fn block_time(text: &str) -> Result<Duration, String> {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    it ran, and the result is bad: a wrong balance, a broken log, a failed disk
-  2    it did not start: wrong usage, a refused configuration, a build with planted bugs
-  130  interrupted
+  1    it ran, and the result is bad: a wrong balance, a broken log, a failed disk, a stop that took too long
+  2    it did not start: wrong usage, a refused configuration, key or password, a port or a data directory in use, a build with
+       planted bugs
+  130  ended at once by SIGINT; 143 by SIGTERM
   134  a bug: the process aborts rather than limp on with money at stake";
 
 const DEVNET_HELP: &str = "\
@@ -161,7 +172,9 @@ Examples:
   fairway run --config fairway.toml
   FAIRWAY_CHAIN__QUORUM=2 fairway run --config fairway.toml --metrics-port 9091
 
-Exit codes: 0 stopped by a signal, 1 the disk failed, 2 refused to start.";
+The first SIGINT or SIGTERM stops it in order, within shutdown.deadline_s; a second one ends it at once. Its log is whole either way.
+
+Exit codes: 0 stopped in order, 1 the disk failed or the stop took too long, 2 refused to start, 130 or 143 ended at once.";
 
 #[cfg(test)]
 mod tests {

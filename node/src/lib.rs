@@ -2,7 +2,8 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`run`] | one node from a configuration file, until it is told to stop |
+//! | [`init_production`], [`Node`] | one node, from its configuration until it is stopped |
+//! | [`health`] | tells how a node's chain service does |
 //! | [`config`] | that file, the environment and flags over it |
 //! | [`keys`] | a node's secrets, in key stores |
 //! | [`events`] | reads a node's log |
@@ -28,16 +29,21 @@ pub mod devnet;
 pub mod events;
 mod export;
 mod files;
+pub mod health;
 mod inbox;
 pub mod keys;
+mod node;
 mod ports;
-pub mod run;
 mod runtime;
 pub mod snapshots;
 mod tcp;
 pub mod version;
 
+pub use chain::ChainWatch;
 pub use config::Config;
 pub use export::ExportError;
 pub use files::FilesError;
-pub use runtime::StartError;
+pub use inbox::{Answer, Stopped};
+pub use node::{Node, NodeError, init_production};
+pub use ports::DiskCounters;
+pub use runtime::{NodeHandle, StartError, Stop};

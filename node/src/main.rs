@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod signals;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
@@ -13,17 +14,17 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use fairway_node::config::{ConfigError, Sources};
+use fairway_node::config::{self, ConfigError, Sources};
 use fairway_node::devnet::{self, Options, Story, Stream};
 use fairway_node::events;
 use fairway_node::keys::{KeyError, PasswordSource};
-use fairway_node::run::{self, RunError};
 use fairway_node::version::Version;
+use fairway_node::{Node, NodeError, Stop, health};
 use serde::Serialize;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Cli, Command, Events};
+use signals::Signals;
 
 fn main() -> ExitCode {
     abort_on_panic();
@@ -33,14 +34,26 @@ fn main() -> ExitCode {
         // Whoever read our output has had enough.
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("fairway: {e:#}");
-            ExitCode::from(if e.is::<ConfigError>() || e.is::<KeyError>() || e.is::<Refused>() {
-                REFUSED
-            } else {
-                BAD_RESULT
-            })
+            eprintln!("fairway: {}", told(&e));
+            ExitCode::from(if was_refused(&e) { REFUSED } else { BAD_RESULT })
         }
     }
+}
+
+/// An error and its causes in one line. Most errors have their cause in their own words already.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    })
+}
+
+/// Whether nothing was done, and whoever asked has to correct something.
+fn was_refused(error: &anyhow::Error) -> bool {
+    error.is::<ConfigError>()
+        || error.is::<KeyError>()
+        || error.is::<NodeError>()
+        || error.is::<Refused>()
 }
 
 fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
@@ -53,6 +66,8 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run { config, password } => run_node(&config.sources(), password.given()),
         Command::Init(chosen) => cli::init::carry_out(&chosen),
         Command::Keys(command) => cli::keys::carry_out(&command),
+        Command::Completions(chosen) => cli::pages::completions(&chosen),
+        Command::Man(chosen) => cli::pages::man(&chosen),
         Command::Config(command) => cli::settings::carry_out(&command),
         Command::Events(Events::List { data_dir, json }) => list(&data_dir, json),
         Command::Events(Events::Export { data_dir, out }) => export(&data_dir, out.as_deref()),
@@ -92,12 +107,15 @@ fn play(chosen: cli::Devnet) -> anyhow::Result<ExitCode> {
     let options = Options { directory, block_time: chosen.block_time, updates: chosen.updates };
     let outcome = runtime()?.block_on(async {
         tokio::select! {
-            report = devnet::run(&options, story) => Some(report),
-            () = told_to_stop() => None,
+            report = devnet::run(&options, story) => Ok(report),
+            code = signalled() => Err(code),
         }
     });
     drop(temporary);
-    let Some(report) = outcome else { return Ok(ExitCode::from(INTERRUPTED)) };
+    let report = match outcome {
+        Ok(report) => report,
+        Err(code) => return Ok(ExitCode::from(code)),
+    };
     let report = report.context("the devnet did not come to its end")?;
     if chosen.json {
         print_json(&report)?
@@ -108,14 +126,58 @@ fn play(chosen: cli::Devnet) -> anyhow::Result<ExitCode> {
 }
 
 fn run_node(sources: &Sources, passwords: Option<PasswordSource>) -> anyhow::Result<ExitCode> {
-    match runtime()?.block_on(run::run(sources, passwords, told_to_stop())) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(e @ RunError::Disk(_)) => Err(e.into()),
-        Err(e) => {
-            eprintln!("fairway: {e}");
-            Ok(ExitCode::from(REFUSED))
+    let loaded = config::load(sources)?;
+    let passwords =
+        passwords.unwrap_or_else(|| loaded.config.keys.passwords(PasswordSource::terminal()));
+    runtime()?.block_on(async {
+        let mut signals = Signals::catch().context("cannot catch signals")?;
+        let mut node = tokio::select! {
+            biased;
+            code = signals.next() => end_at_once(code),
+            started = Node::start(loaded, passwords) => started?,
+        };
+        introduce(&node);
+        let handle = node.handle().clone();
+        tokio::select! {
+            failed = node.failed() => failed.context("the node has stopped")?,
+            () = health::tell(handle) => {}
+            _ = signals.next() => {}
         }
+        eprintln!("fairway: stopping; a second signal ends it at once");
+        let deadline_s = node.config().shutdown.deadline_s;
+        let stopped = tokio::select! {
+            biased;
+            code = signals.next() => end_at_once(code),
+            stopped = node.stop() => stopped.context("the node has stopped")?,
+        };
+        Ok(match stopped {
+            Stop::InOrder => ExitCode::SUCCESS,
+            Stop::Dropped { .. } => {
+                eprintln!(
+                    "fairway: the stop took longer than {deadline_s} s (shutdown.deadline_s): the node was dropped where it stood; its log is whole"
+                );
+                ExitCode::from(BAD_RESULT)
+            }
+        })
+    })
+}
+
+/// Says who runs, and where.
+fn introduce(node: &Node) {
+    if let Some(gas) = node.gas_address() {
+        eprintln!("fairway: {gas} pays for gas and deposits");
     }
+    eprintln!("fairway: node {} listens at {}", node.address(), node.listens_at());
+    if node.gas_address().is_none() {
+        eprintln!(
+            "fairway: on a development chain of its own, which ends with this process: money here is worth nothing"
+        );
+    }
+}
+
+/// Whoever asks twice does not want to wait. The log is whole at every moment.
+fn end_at_once(code: u8) -> ! {
+    std::process::exit(i32::from(code))
 }
 
 fn list(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
@@ -167,14 +229,12 @@ fn verify(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
     Ok(if found.bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(BAD_RESULT) })
 }
 
-/// Done at SIGINT or SIGTERM. Nothing has to be flushed: the log is whole at every moment.
-async fn told_to_stop() {
-    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
-        // Without handlers the signals end the process by themselves.
-        return std::future::pending().await;
-    };
-    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+/// The code of the first signal. Without handlers the signals end the process by themselves.
+async fn signalled() -> u8 {
+    match Signals::catch() {
+        Ok(mut signals) => signals.next().await,
+        Err(_) => std::future::pending().await,
+    }
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
@@ -216,4 +276,3 @@ struct Refused(String);
 /// Exit codes; the help of the command line explains them.
 const BAD_RESULT: u8 = 1;
 const REFUSED: u8 = 2;
-const INTERRUPTED: u8 = 130;

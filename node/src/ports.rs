@@ -13,7 +13,7 @@ use fairway_core::nitro::Crypto;
 use fairway_core::types::Timestamp;
 use fairway_transport::pump::Ports;
 use tokio::net::TcpStream;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::chain::ChainPort;
@@ -27,6 +27,8 @@ pub struct NodePorts {
     pub clock: WallClock,
     pub disk: Disk,
     pub inbox: mpsc::Receiver<Inbound>,
+    /// Becomes true when the node shall stop.
+    pub stopping: watch::Receiver<bool>,
     pub network: fairway_transport::Handle<TcpStream>,
     pub chain: ChainPort,
     pub notices: broadcast::Sender<Notice>,
@@ -171,16 +173,14 @@ impl Ports for NodePorts {
             return Some(vec![Verified::Plain(news)]);
         }
         let mut batch = Vec::new();
-        let receive = self.inbox.recv_many(&mut batch, BATCH_MAX);
-        let received = match until {
-            Some(at) => {
-                let wait = Duration::from_millis(at.since_ms(self.clock.now()));
-                timeout(wait, receive).await
-            }
+        let wait = until.map(|at| Duration::from_millis(at.since_ms(self.clock.now())));
+        let receive = self.receive(&mut batch);
+        let received = match wait {
+            Some(wait) => timeout(wait, receive).await,
             None => Ok(receive.await),
         };
         match received {
-            // Every sender is gone.
+            // It shall stop, and nothing is left; or every sender is gone.
             Ok(0) => None,
             // At the deadline the batch is empty, and the driver takes that for a tick.
             Ok(_) | Err(_) => {
@@ -193,6 +193,22 @@ impl Ports for NodePorts {
         self.chain.learn(driver);
         self.keeper.look(driver);
         self.desk.watchers.retain_mut(|watcher| watcher(driver) == Watched::NotYet);
+    }
+}
+
+impl NodePorts {
+    /// Waits for what arrives, and gives how much. Once the node shall stop nothing more is taken in: what waits is still given, then
+    /// zero.
+    async fn receive(&mut self, batch: &mut Vec<Inbound>) -> usize {
+        if !self.inbox.is_closed() {
+            tokio::select! {
+                biased;
+                // Whoever could ask for it may be gone: then nobody does.
+                Ok(_) = self.stopping.wait_for(|stop| *stop) => self.inbox.close(),
+                count = self.inbox.recv_many(batch, BATCH_MAX) => return count,
+            }
+        }
+        self.inbox.recv_many(batch, BATCH_MAX).await
     }
 }
 

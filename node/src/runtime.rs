@@ -10,6 +10,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fairway_core::config::Config;
 use fairway_core::driver::{Driver, OpenError};
@@ -23,10 +24,11 @@ use fairway_core::snapshot::{Snapshot, SnapshotError};
 use fairway_core::types::Lsn;
 use fairway_core::wire::WIRE_VERSIONS;
 use fairway_transport::pump::pump;
-use fairway_transport::{ChainPin, Events, Identity, NetEvent, Network, VersionRange};
-use tokio::net::TcpListener;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use fairway_transport::{ChainPin, Events, Handle, Identity, NetEvent, Network, VersionRange};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
 use crate::chain::{ChainSetup, ChainWatch};
 use crate::clock::WallClock;
@@ -63,10 +65,27 @@ pub struct Setup {
 pub struct RunningNode {
     handle: NodeHandle,
     pump: JoinHandle<Result<(), FilesError>>,
+    /// Lets connections in.
+    door: JoinSet<()>,
+    /// The network, and what brings its events to the pump.
     helpers: JoinSet<()>,
+    sessions: Handle<TcpStream>,
+    stopping: watch::Sender<bool>,
     /// Ends when the data directory is free again.
     free: mpsc::Receiver<()>,
     opened: Opened,
+}
+
+/// How a node stopped. Either way its log is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Everything was done.
+    InOrder,
+    /// The deadline came first.
+    Dropped {
+        /// The deadline.
+        after: Duration,
+    },
 }
 
 /// What the log held when the node started.
@@ -145,10 +164,12 @@ impl RunningNode {
             // Refused only for our own address, which the book may contain.
             let _ = sessions.connect(*peer);
         }
+        let (stopping, asked_to_stop) = watch::channel(false);
         let mut ports = NodePorts {
             clock,
             disk,
             inbox,
+            stopping: asked_to_stop,
             network: sessions.clone(),
             chain: setup.chain.join(me, &chain_config, sender.clone(), &driver)?,
             notices: notices.clone(),
@@ -156,14 +177,14 @@ impl RunningNode {
             keeper,
         };
         let chain = ports.chain.watch();
-        let mut helpers = JoinSet::new();
+        let (mut door, mut helpers) = (JoinSet::new(), JoinSet::new());
+        door.spawn(listen(listener, sessions.clone()));
         helpers.spawn(network.run());
-        helpers.spawn(listen(listener, sessions));
         helpers.spawn(forward(events, sender.clone()));
         helpers.spawn(keep);
         let pump = tokio::spawn(async move { pump(&mut driver, &mut ports).await });
         let handle = NodeHandle { inbox: sender, notices, disk: counters, chain };
-        Ok(RunningNode { handle, pump, helpers, free, opened })
+        Ok(RunningNode { handle, pump, door, helpers, sessions, stopping, free, opened })
     }
 
     /// Asks it for things.
@@ -176,10 +197,40 @@ impl RunningNode {
         &self.opened
     }
 
+    /// Stops it in order, within a deadline:
+    ///
+    /// 1. no connection, message, block or command is taken any more; whoever asks is told [`Stopped`];
+    /// 2. what was taken is handled, appended, synced, and its effects are released;
+    /// 3. what waits for peers is written to them, as far as they read; what is lost is sent again after the next start.
+    ///
+    /// What is only convenient to remember (acknowledgements) may be left out of the log, as in a crash. Returns when the data directory
+    /// is free again.
+    ///
+    /// # Errors
+    /// The disk failed on the way.
+    pub async fn stop(mut self, within: Duration) -> Result<Stop, FilesError> {
+        let stopped = timeout(within, self.finish()).await;
+        self.kill().await;
+        match stopped {
+            Ok(finished) => finished.map(|()| Stop::InOrder),
+            Err(_) => Ok(Stop::Dropped { after: within }),
+        }
+    }
+
+    async fn finish(&mut self) -> Result<(), FilesError> {
+        self.door.shutdown().await;
+        self.stopping.send_replace(true);
+        (&mut self.pump).await.expect("a panic of the pump ends the process")?;
+        self.sessions.finish();
+        while self.helpers.join_next().await.is_some() {}
+        Ok(())
+    }
+
     /// Ends it in mid-step, as a killed process ends: nothing is flushed, sockets are closed by the system. Returns when the data
     /// directory is free again.
     pub async fn kill(mut self) {
         self.pump.abort();
+        self.door.shutdown().await;
         self.helpers.shutdown().await;
         // Nothing is ever sent: this waits for the last holder of the directory.
         let _ = self.free.recv().await;
@@ -295,7 +346,8 @@ fn open(
     Ok((dir, driver, Lsn::ZERO))
 }
 
-/// Brings what the network says to the inbox. While the inbox is full, reading from peers pauses.
+/// Brings what the network says to the inbox. While the inbox is full, reading from peers pauses. Once the node takes nothing more, what
+/// comes is dropped: nobody has acknowledged it, so its peer sends it again.
 async fn forward(mut events: Events, inbox: Inbox) {
     while let Some(event) = events.next().await {
         let input = match event {
@@ -303,9 +355,8 @@ async fn forward(mut events: Events, inbox: Inbox) {
             NetEvent::Down { peer, reason: _ } => Input::PeerDown { peer },
             NetEvent::Frame { peer, bytes } => Input::Frame { peer, bytes },
         };
-        if inbox.deliver(Inbound::Input(input)).await.is_err() {
-            return;
-        }
+        // Not the end: the network stops when nobody hears it, and it may still have something to write.
+        let _ = inbox.deliver(Inbound::Input(input)).await;
     }
 }
 
@@ -319,8 +370,6 @@ mod tests {
     use fairway_core::event::Terms;
     use fairway_core::types::{Address, Amount, ChannelId};
     use std::path::Path;
-    use std::time::Duration;
-    use tokio::time::timeout;
 
     fn setup(directory: &Path) -> Setup {
         let key = SecretKey::new([7; 32], Crypto::Real).unwrap();
@@ -419,6 +468,72 @@ mod tests {
         }
         let text = start(&quiet).await.err().unwrap().to_string();
         assert!(text.contains("the log ends at record"), "{text}");
+    }
+
+    /// Goal: an orderly stop answers what was asked before, refuses what is asked after, and leaves a whole log. Method: commands are
+    /// given, the stop follows at once; the next start must know what was accepted.
+    #[tokio::test]
+    async fn a_stop_finishes_what_was_taken_and_takes_nothing_more() {
+        let parent = tempfile::tempdir().unwrap();
+        let setup = setup(parent.path());
+        let node = start(&setup).await.unwrap();
+        let handle = node.handle().clone();
+        let (terms, id) = terms(&setup);
+        let (asked, stopped) = tokio::join!(
+            handle.command(Command::Open(terms.clone())),
+            node.stop(Duration::from_secs(60))
+        );
+        assert_eq!(stopped.unwrap(), Stop::InOrder);
+        assert_eq!(handle.command(Command::Open(terms)).await, Err(Stopped));
+        asked.expect("it was in the inbox before the stop").expect("good terms");
+
+        let node = start(&setup).await.unwrap();
+        assert_eq!(node.opened().findings, []);
+        let known = move |driver: &Driver| driver.node().state().channel(id).map(|c| c.signed);
+        assert!(node.handle().when(known).await.unwrap().is_some());
+        assert_eq!(node.stop(Duration::from_secs(60)).await.unwrap(), Stop::InOrder);
+    }
+
+    /// Method: no time at all is as long as any deadline that passes.
+    #[tokio::test]
+    async fn a_stop_that_takes_too_long_is_a_kill() {
+        let parent = tempfile::tempdir().unwrap();
+        let setup = setup(parent.path());
+        let node = start(&setup).await.unwrap();
+        let after = Duration::ZERO;
+        assert_eq!(node.stop(after).await.unwrap(), Stop::Dropped { after });
+        start(&setup).await.unwrap().kill().await;
+    }
+
+    /// Goal: what a node has to say when it stops reaches its peer. Method: Alice promises a channel to Bob and stops at once; Bob's
+    /// node must know the channel although Alice's is gone.
+    #[tokio::test]
+    async fn what_waits_for_a_peer_is_sent_before_the_end() {
+        let parent = tempfile::tempdir().unwrap();
+        let (mut alice, mut bob) = (setup(parent.path()), setup(parent.path()));
+        bob.data_dir = parent.path().join("bob");
+        bob.key = SecretKey::new([9; 32], Crypto::Real).unwrap();
+        bob.pins.me = bob.key.address();
+        let (door, door_of_bob) =
+            (TcpListener::bind("127.0.0.1:0").await, TcpListener::bind("127.0.0.1:0").await);
+        let door_of_bob = door_of_bob.unwrap();
+        let at = door_of_bob.local_addr().unwrap();
+        alice.peers = AddressBook([(bob.pins.me, at)].into());
+        alice.chain = bob.chain.clone();
+        let bobs = RunningNode::start(bob.clone(), door_of_bob).await.unwrap();
+        let alices = RunningNode::start(alice.clone(), door.unwrap()).await.unwrap();
+        let peer = bob.pins.me;
+        let sessions = alices.sessions.clone();
+        let up = move |_: &Driver| (!sessions.sessions().is_empty()).then_some(());
+        timeout(Duration::from_secs(10), alices.handle().when(up)).await.unwrap().unwrap();
+        let mut terms = terms(&alice).0;
+        terms.participants[1] = peer;
+        let id = terms.fixed_part(alice.pins.consensus_app).channel_id();
+        alices.handle().command(Command::Open(terms)).await.unwrap().unwrap();
+        assert_eq!(alices.stop(Duration::from_secs(60)).await.unwrap(), Stop::InOrder);
+        let known = move |driver: &Driver| driver.node().state().channel(id).map(|_| ());
+        timeout(Duration::from_secs(10), bobs.handle().when(known)).await.unwrap().unwrap();
+        bobs.kill().await;
     }
 
     #[tokio::test]

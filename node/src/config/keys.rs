@@ -61,11 +61,11 @@ impl KeysConfig {
         }
     }
 
-    /// Where the password comes from when no flag says so: the environment, the file, or whoever sits at the terminal.
-    pub fn passwords(&self) -> PasswordSource {
+    /// Where the password comes from when no flag says so: the environment, the file, or else `last`.
+    pub fn passwords(&self, last: PasswordSource) -> PasswordSource {
         let fallback = match &self.password_file {
             Some(path) => PasswordSource::file(path),
-            None => PasswordSource::terminal(),
+            None => last,
         };
         PasswordSource::environment_or(password::VARIABLE, fallback)
     }

@@ -90,6 +90,9 @@ impl<C: Clock, D: Dial> Network<C, D> {
                     None => return,
                 },
             }
+            if shared.is_finished() {
+                return;
+            }
         }
     }
 }
@@ -222,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handle<S> {
         if peer == self.shared.own {
             return Err(ConnectError::Ourselves { address: peer });
         }
-        if state.stopped {
+        if state.stopped || state.finishing {
             return Err(ConnectError::Stopped);
         }
         if state.wanted.len() >= max && !state.wanted.contains(&peer) {
@@ -245,6 +248,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handle<S> {
         if let Some(queue) = state.sessions.get(&peer) {
             queue.close(DownReason::Disconnected);
         }
+        drop(state);
+        self.shared.changed.notify_one();
+    }
+
+    /// Ends the network in order: nothing more is queued or dialed, each session ends once what is queued has been written, and
+    /// [`Network::run`] returns after the last. A peer that does not read holds it up; whoever waits needs a deadline.
+    pub fn finish(&self) {
+        let mut state = self.shared.lock();
+        state.finishing = true;
+        state.wanted.clear();
         drop(state);
         self.shared.changed.notify_one();
     }
@@ -389,6 +402,7 @@ pub(crate) struct State {
     pub(crate) unwanted: BTreeSet<Address>,
     pub(crate) sessions: BTreeMap<Address, Arc<Outgoing>>,
     pub(crate) counters: Counters,
+    finishing: bool,
     stopped: bool,
 }
 
@@ -396,6 +410,15 @@ impl Shared {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // Every change is complete before anything can panic, so a poisoned state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the network was asked to finish and has no session left; those that it has, old and new, are asked too.
+    fn is_finished(&self) -> bool {
+        let state = self.lock();
+        if state.finishing {
+            state.sessions.values().for_each(|queue| queue.finish());
+        }
+        state.finishing && state.sessions.is_empty()
     }
 
     pub(crate) fn count(&self, change: impl FnOnce(&mut Counters)) {

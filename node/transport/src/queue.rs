@@ -25,6 +25,8 @@ struct Inner {
     bytes: usize,
     close: Option<DownReason>,
     probe: bool,
+    /// Nothing more is taken; what is there is still sent.
+    last: bool,
     ended: bool,
 }
 
@@ -52,7 +54,7 @@ impl Outgoing {
     /// are what the peer waits for.
     pub(crate) fn push(&self, message: Vec<u8>) -> Push {
         let mut inner = self.lock();
-        if inner.ended || inner.close.is_some() {
+        if inner.ended || inner.last || inner.close.is_some() {
             return Push::Ended;
         }
         let bytes = inner.bytes.saturating_add(message.len());
@@ -77,6 +79,18 @@ impl Outgoing {
     pub(crate) fn close(&self, reason: DownReason) {
         self.lock().close.get_or_insert(reason);
         self.signal.notify_one();
+    }
+
+    /// Asks the session to end once it has sent what is queued.
+    pub(crate) fn finish(&self) {
+        self.lock().last = true;
+        self.signal.notify_one();
+    }
+
+    /// Whether the session was asked to end and everything has been taken out.
+    pub(crate) fn is_finished(&self) -> bool {
+        let inner = self.lock();
+        inner.last && inner.messages.is_empty()
     }
 
     /// Asks the session to prove that its peer is still there.
@@ -153,6 +167,17 @@ mod tests {
         assert_eq!(queue.end(), 2);
         assert_eq!(queue.push(vec![3]), Push::Ended);
         assert_eq!(queue.pop(), None);
+    }
+
+    #[test]
+    fn a_finished_queue_gives_what_it_has_and_takes_nothing() {
+        let queue = Outgoing::new(9, 100);
+        assert_eq!(queue.push(vec![1]), Push::Queued);
+        queue.finish();
+        assert_eq!(queue.push(vec![2]), Push::Ended);
+        assert!(!queue.is_finished());
+        assert_eq!(queue.pop(), Some(vec![1]));
+        assert!(queue.is_finished());
     }
 
     #[test]

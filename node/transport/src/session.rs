@@ -96,6 +96,9 @@ impl<C: Clock> Session<'_, C> {
             if let Err(error) = self.fill_writer() {
                 return error.into();
             }
+            if self.writer.is_idle() && queue.is_finished() {
+                return DownReason::Disconnected;
+            }
             // The order is fixed, for determinism. Writing stands before reading: a poll writes at most the
             // bounded queue of our own caller, whereas a flood from the peer could starve what stands behind it.
             select! {

@@ -50,6 +50,30 @@ async fn a_connected_peer_is_up_and_exchanges_frames() {
     .await;
 }
 
+/// Goal: a network that finishes delivers what is queued, ends, and is not to be had again. Method: more than one write takes.
+#[tokio::test(start_paused = true)]
+async fn a_network_that_finishes_sends_what_is_queued() {
+    on_one_thread(async {
+        let world = World::new(2);
+        let (one, two) = (world.start(1, nothing), world.start(2, nothing));
+        one.handle.connect(two.address).unwrap();
+        sleep(ms(100)).await;
+        let frames: Vec<Vec<u8>> = (0..9).map(|byte| vec![byte; 10_000]).collect();
+        for frame in &frames {
+            assert_eq!(one.handle.send(two.address, frame.clone()), SendOutcome::Queued);
+        }
+        one.handle.finish();
+        assert_eq!(one.handle.connect(two.address), Err(ConnectError::Stopped));
+        sleep(ms(1_000)).await;
+        assert_eq!(two.frames(), frames);
+        assert!(one.handle.sessions().is_empty());
+        assert_eq!(one.handle.send(two.address, vec![1]), SendOutcome::NoSession);
+        let (peer, reason) = (one.address, DownReason::Closed);
+        assert_eq!(two.seen.borrow().last(), Some(&NetEvent::Down { peer, reason }));
+    })
+    .await;
+}
+
 /// Goal: whoever dials when, both sides end with the same single session, the lower address's.
 /// Method: all combinations of dial delays and three latencies; then a frame each way.
 #[tokio::test(start_paused = true)]

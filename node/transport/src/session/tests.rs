@@ -181,3 +181,19 @@ async fn a_caller_without_events_stops_the_session() {
     end.seen.close();
     assert_eq!(end.run(a).await.reason, DownReason::Stopped);
 }
+
+/// Goal: a session that is asked to finish sends everything first, however slowly the peer reads. Method: far more than the stream
+/// holds, asked to finish at once.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_finishes_sends_what_is_queued() {
+    let (a, b) = links(64).await;
+    let (one, mut two) = (End::new(config()), End::new(config()));
+    for byte in 0..20 {
+        one.queue.push(vec![byte; 1_000]);
+    }
+    one.queue.finish();
+    let (ended, _) = tokio::join!(one.run(a), two.run(b));
+    assert_eq!(ended.reason, DownReason::Disconnected);
+    let expected: Vec<Vec<u8>> = (0..20).map(|byte| vec![byte; 1_000]).collect();
+    assert_eq!(two.frames(), expected);
+}
