@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`init_production`], [`Node`] | one node, from its configuration until it is stopped |
 //! | [`health`] | tells how a node's chain service does |
-//! | [`config`] | that file, the environment and flags over it |
+//! | [`config`] | what an operator chooses: file, environment, flags |
 //! | [`keys`] | a node's secrets, in key stores |
 //! | [`events`] | reads a node's log |
 //! | [`devnet`] | three nodes and a development chain in one process |

@@ -142,10 +142,11 @@ fn five_keys_suffice() {
         node.says("listens at");
         node.stop();
     }
-    assert_eq!(
-        refused(&five("http://127.0.0.1:1/secret")).lines().last().unwrap(),
-        "fairway: rpc_url: http://127.0.0.1:1 cannot be reached: tcp connect error: Connection refused (os error 111); restore it, or set chain.chain_id"
-    );
+    let told = refused(&five("http://127.0.0.1:1/secret"));
+    let line = told.lines().last().unwrap();
+    assert!(line.starts_with("fairway: rpc_url: http://127.0.0.1:1 cannot be reached: "), "{line}");
+    assert!(line.ends_with("; restore it, or set chain.chain_id"), "{line}");
+    assert!(!told.contains("secret"), "{told}");
 }
 
 const WORD: &str = "correct horse battery";

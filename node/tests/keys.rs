@@ -226,6 +226,21 @@ fn a_node_does_not_start_without_the_right_password() {
             "fairway: HOME/word: other users can read this password; run: chmod 600 on it\n".into()
         )
     );
+    // The environment counts more than the file; what follows the keys is what fails then.
+    fs::set_permissions(&word, fs::Permissions::from_mode(0o600)).unwrap();
+    let other = home.private("other", "wrong horse battery").to_str().unwrap().to_string();
+    let nowhere = ["--p2p-listen", "192.0.2.1:1"];
+    for (file, environment, expected) in [
+        (&word, None, "cannot listen at 192.0.2.1:1"),
+        (&other, None, "the password does not open this key store"),
+        (&other, Some(("FAIRWAY_PASSWORD", WORD)), "cannot listen at 192.0.2.1:1"),
+    ] {
+        let set = format!("keys.password_file={file}");
+        let arguments = [&run[..], &nowhere, &["--set", &set]].concat();
+        let told = home.ask(&arguments, environment.as_slice(), "");
+        assert_eq!(told.0, 2);
+        assert!(told.1.contains(expected), "{}", told.1);
+    }
     fs::remove_file(home.path("node/keys/channel.json")).unwrap();
     let missing = home.fairway(&run);
     assert!(missing.1.contains("node/keys/channel.json: there is no key;"), "{}", missing.1);

@@ -1,7 +1,7 @@
 //! `fairway devnet`: three nodes, a development chain and a story, in one process.
 //!
 //! The nodes are what ships: the same driver, pump, log files and encrypted sessions over TCP. Only the chain is a toy
-//! ([`crate::devchain`]). It succeeds only if every balance is exactly what the payments say.
+//! (`devchain`). It succeeds only if every balance is exactly what the payments say.
 
 mod hub;
 #[cfg(test)]
