@@ -26,7 +26,7 @@ use crate::effect::Effect;
 use crate::event::{Event, Pins};
 use crate::input::Verified;
 use crate::log::{self, FileRepair, FileWrite, Files, Finding, LogTail, Payload, SyncSet};
-use crate::machine::{Handled, Node, NodeState, Start, StartError};
+use crate::machine::{Handled, Node, NodeState, Start, StartError, Tally};
 use crate::nitro::SecretKey;
 use crate::types::{Lsn, Timestamp};
 
@@ -91,6 +91,9 @@ pub struct Driver {
     clock: Clock,
     findings: Vec<Finding>,
     clear_doubt: bool,
+    /// What the log amounts to up to `durable`, and up to the end of the batch that is being written.
+    tally: Tally,
+    tally_written: Tally,
 }
 
 /// What the caller is doing for us.
@@ -138,7 +141,25 @@ impl Driver {
         start: Start,
         now: Timestamp,
     ) -> Result<Driver, OpenError> {
-        Driver::over(open_log(files, &config)?, pins, key, config, start, now)
+        Driver::open_watched(files, pins, key, config, start, now, &mut |_| {})
+    }
+
+    /// [`Driver::open`] for a caller that tells how far the replay is. `watch` is called after each batch.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_watched(
+        files: &Files,
+        pins: Pins,
+        key: SecretKey,
+        config: Config,
+        start: Start,
+        now: Timestamp,
+        watch: &mut dyn FnMut(Progress),
+    ) -> Result<Driver, OpenError> {
+        let opened = open_log(files, &config)?;
+        let replayed = Replayed::of(&opened, watch)?;
+        Driver::resume(opened, replayed, pins, key, config, start, now)
     }
 
     /// [`Driver::open`] for a caller that has read the log already, and reads more in it than the node does.
@@ -153,13 +174,27 @@ impl Driver {
         start: Start,
         now: Timestamp,
     ) -> Result<Driver, OpenError> {
-        let (state, last_at) = replay(&opened)?;
+        let replayed = Replayed::of(&opened, &mut |_| {})?;
+        Driver::resume(opened, replayed, pins, key, config, start, now)
+    }
+
+    fn resume(
+        opened: log::Opened<'_>,
+        replayed: Replayed,
+        pins: Pins,
+        key: SecretKey,
+        config: Config,
+        start: Start,
+        now: Timestamp,
+    ) -> Result<Driver, OpenError> {
+        let Replayed { state, last_at, tally } = replayed;
         let clock = Clock { raw: now, ours: now.max(last_at) };
         let doubted = opened.doubt.is_some();
         let start = if doubted { Start::Restored } else { start };
         let durable = state.lsn();
         assert_eq!(durable, opened.tail.end(), "the log's end and the state's differ");
-        let (node, handled) = Node::start(state, pins, key, config, start, clock.ours)?;
+        let (mut node, handled) = Node::start(state, pins, key, config, start, clock.ours)?;
+        node.count_from(&tally);
         let mut driver = Driver {
             node,
             tail: opened.tail,
@@ -174,6 +209,8 @@ impl Driver {
             clock,
             findings: opened.findings,
             clear_doubt: doubted,
+            tally,
+            tally_written: tally,
         };
         driver.stage(handled);
         Ok(driver)
@@ -192,6 +229,11 @@ impl Driver {
     /// Position up to which the log is synced.
     pub fn durable(&self) -> Lsn {
         self.durable
+    }
+
+    /// What the log amounts to up to [`Driver::durable`]: a fold over the synced log gives the same.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Whether nothing waits for a signature, for the disk or for release.
@@ -280,6 +322,8 @@ impl Driver {
     fn append(&mut self) -> Step {
         let (time, count, payload) = self.staged.take();
         self.urgent = false;
+        // Everything that is recorded was staged, and so is in this batch.
+        self.tally_written = *self.node.tally();
         let append = self.tail.append(time, count, payload);
         self.doing = Doing::Appending { sync: append.sync, end: append.end };
         Step::Append(append.writes)
@@ -308,6 +352,7 @@ impl Driver {
         assert!(end > self.durable, "synced up to {end}, which is not beyond {}", self.durable);
         self.tail.synced(end);
         self.durable = end;
+        self.tally = self.tally_written;
         // The log itself now says that the node is in recovery; the marker has done its work.
         if self.clear_doubt {
             self.clear_doubt = false;
@@ -338,16 +383,51 @@ pub fn open_log<'a>(files: &'a Files, config: &Config) -> Result<log::Opened<'a>
 /// # Errors
 /// [`log::UnknownEvent`]: written by another version.
 pub fn replay(opened: &log::Opened<'_>) -> Result<(NodeState, Timestamp), log::UnknownEvent> {
-    let mut state = NodeState::default();
-    let mut last = Timestamp::default();
-    for batch in &opened.batches {
-        for event in log::events(batch) {
-            let (at, recorded) = event?;
-            state.apply(at, recorded.event);
-            last = at;
+    let replayed = Replayed::of(opened, &mut |_| {})?;
+    Ok((replayed.state, replayed.last_at))
+}
+
+/// How far the replay of a log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The last event that was applied.
+    pub replayed: Lsn,
+    /// The last event of the log.
+    pub end: Lsn,
+}
+
+/// What a log folds to.
+#[derive(Clone, Debug, Default)]
+pub struct Replayed {
+    /// The state.
+    pub state: NodeState,
+    /// The time of the last event.
+    pub last_at: Timestamp,
+    /// What the events amount to.
+    pub tally: Tally,
+}
+
+impl Replayed {
+    /// Folds an opened log; `watch` is called after each batch.
+    ///
+    /// # Errors
+    /// [`log::UnknownEvent`]: written by another version.
+    pub fn of(
+        opened: &log::Opened<'_>,
+        watch: &mut dyn FnMut(Progress),
+    ) -> Result<Replayed, log::UnknownEvent> {
+        let Replayed { mut state, mut last_at, mut tally } = Replayed::default();
+        let end = opened.tail.end();
+        for batch in &opened.batches {
+            for event in log::events(batch) {
+                let (at, recorded) = event?;
+                tally.apply(&mut state, at, recorded.event);
+                last_at = at;
+            }
+            watch(Progress { replayed: state.lsn(), end });
         }
+        Ok(Replayed { state, last_at, tally })
     }
-    Ok((state, last))
 }
 
 /// All events of an opened log, for tools and checks.

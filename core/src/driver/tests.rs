@@ -239,9 +239,36 @@ proptest! {
         for actor in &world.actors {
             let phase = actor.driver.node().state().channel(channel).map(|c| c.phase);
             prop_assert_eq!(phase, Some(crate::channel::Phase::Finished));
+            // Whatever was forgotten and done again: what the node says of its log is what the synced log says.
+            let replayed = Replayed::of(&log::open(&actor.durable).unwrap(), &mut |_| {}).unwrap();
+            prop_assert_eq!(replayed.state.lsn(), actor.driver.durable());
+            prop_assert_eq!(&replayed.tally, actor.driver.tally());
+            prop_assert_eq!(replayed.tally.total("events"), actor.driver.durable().0);
+            prop_assert_eq!(replayed.tally.total("channels_created"), 1);
         }
         prop_assert!(world.chain.holdings().is_empty());
     }
+}
+
+/// Goal: who watches a replay sees it from its first batch to its end.
+#[test]
+fn a_replay_tells_how_far_it_is() {
+    let mut world = World::new();
+    world.command(ALICE, Command::Open(terms()));
+    world.run();
+    world.step();
+    let (key, now) = (key_of(ALICE), Timestamp(9_000_000));
+    let mut seen = Vec::new();
+    let files = &world.actors[ALICE].durable;
+    let watch = &mut |progress| seen.push(progress);
+    let config = Config::default();
+    let driver =
+        Driver::open_watched(files, pins(&key), key, config, Start::Normal, now, watch).unwrap();
+    let end = driver.durable();
+    assert!(seen.len() > 2, "{seen:?}");
+    assert!(seen.iter().all(|p| p.end == end), "{seen:?}");
+    assert!(seen.is_sorted_by(|a, b| a.replayed < b.replayed), "{seen:?}");
+    assert_eq!(seen.last(), Some(&Progress { replayed: end, end }));
 }
 
 fn fresh() -> Driver {
