@@ -5,21 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-mod chain;
 mod cli;
-mod clock;
-mod config;
-mod devchain;
-mod devnet;
-mod events;
-mod export;
-mod files;
-mod inbox;
-mod ports;
-mod run;
-mod runtime;
-mod tcp;
-mod version;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
@@ -27,16 +13,15 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use fairway_core::wire::WIRE_VERSIONS;
-use fairway_transport::{ChainPin, VersionRange};
+use fairway_node::devnet::{self, Options, Story, Stream};
+use fairway_node::events;
+use fairway_node::run::{self, RunError};
+use fairway_node::version::Version;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Cli, Command, Events};
-use devnet::{Options, Story, Stream};
-use run::RunError;
-use version::Version;
 
 fn main() -> ExitCode {
     abort_on_panic();
@@ -181,13 +166,6 @@ async fn told_to_stop() {
         return std::future::pending().await;
     };
     tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-}
-
-/// The network's limits on a chain, with the shipped defaults.
-fn transport_config(chain: ChainPin) -> fairway_transport::Config {
-    let versions = VersionRange::new(*WIRE_VERSIONS.start(), *WIRE_VERSIONS.end())
-        .expect("core's oldest wire version is not above its newest");
-    fairway_transport::Config::new(chain, versions)
 }
 
 fn runtime() -> anyhow::Result<Runtime> {

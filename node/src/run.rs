@@ -18,7 +18,7 @@ use crate::chain::ChainSetup;
 use crate::config::{Chosen, ConfigError, Ethereum, RunConfig, load_gas_key, load_key};
 use crate::devchain::{self, DevChain};
 use crate::files::FilesError;
-use crate::runtime::{RunningNode, Setup, StartError};
+use crate::runtime::{RunningNode, Setup, StartError, transport_config};
 use crate::tcp::AddressBook;
 
 /// Why a node does not run, or no longer.
@@ -94,7 +94,7 @@ pub async fn run(path: &Path, stop: impl Future<Output = ()>) -> Result<(), RunE
         node_seed,
         pins,
         config: node_config,
-        transport: crate::transport_config(ChainPin {
+        transport: transport_config(ChainPin {
             chain_id: pins.chain_id,
             adjudicator: pins.adjudicator,
         }),

@@ -19,8 +19,9 @@ use fairway_core::log::Finding;
 use fairway_core::machine::Start;
 use fairway_core::nitro::{Crypto, SecretKey};
 use fairway_core::types::Lsn;
+use fairway_core::wire::WIRE_VERSIONS;
 use fairway_transport::pump::pump;
-use fairway_transport::{Events, Identity, NetEvent, Network};
+use fairway_transport::{ChainPin, Events, Identity, NetEvent, Network, VersionRange};
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -236,6 +237,13 @@ impl NodeHandle {
     }
 }
 
+/// The network's limits on a chain, with the shipped defaults.
+pub fn transport_config(chain: ChainPin) -> fairway_transport::Config {
+    let versions = VersionRange::new(*WIRE_VERSIONS.start(), *WIRE_VERSIONS.end())
+        .expect("core's oldest wire version is not above its newest");
+    fairway_transport::Config::new(chain, versions)
+}
+
 /// Opens data directory and log. Blocks.
 fn open(
     data_dir: PathBuf,
@@ -275,7 +283,6 @@ mod tests {
     use crate::devchain::DevChain;
     use fairway_core::event::Terms;
     use fairway_core::types::{Address, Amount, ChannelId};
-    use fairway_transport::ChainPin;
     use std::path::Path;
     use std::time::Duration;
     use tokio::time::timeout;
@@ -290,7 +297,7 @@ mod tests {
             node_seed: [8; 32],
             pins,
             config: Config::default(),
-            transport: crate::transport_config(chain),
+            transport: transport_config(chain),
             peers: AddressBook::default(),
             chain: ChainSetup::Development(DevChain::start(Duration::from_millis(10), [].into())),
         }

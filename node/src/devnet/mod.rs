@@ -281,7 +281,7 @@ fn node_config(challenge_duration: u32) -> Config {
 }
 
 fn transport_config(chain_id: u64, adjudicator: Address) -> fairway_transport::Config {
-    let mut config = crate::transport_config(ChainPin { chain_id, adjudicator });
+    let mut config = crate::runtime::transport_config(ChainPin { chain_id, adjudicator });
     config.backoff_base_ms = 50;
     config.backoff_max_ms = 500;
     config
