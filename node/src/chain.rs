@@ -37,7 +37,6 @@ pub struct ChainWatch {
     /// Now and from now on.
     pub health: watch::Receiver<Health>,
     /// What it has done.
-    #[expect(dead_code, reason = "for the exporter of metrics")]
     pub counters: Arc<Counters>,
 }
 

@@ -23,11 +23,23 @@
 //! payment_app   = "0x…"               # without it no virtual channels
 //! ```
 //!
-//! The other keys of `[chain]` have defaults, which the book lists.
+//! The other keys of `[chain]` have defaults, which the book lists. So have what a node shows and says:
+//!
+//! ```toml
+//! log_level    = "info"
+//! metrics_port = 9090
+//!
+//! [metrics]
+//! listen = "127.0.0.1"
+//!
+//! [log]
+//! format = "text"                     # or "json"
+//! file   = false                      # also to logs/node.log in data_dir
+//! ```
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +51,7 @@ use serde::{Deserialize, Deserializer};
 
 mod chain;
 
+pub use crate::logs::{LogConfig, LogFormat};
 pub use chain::{Chosen, Ethereum};
 
 use chain::{ChainConfig, Complaint};
@@ -62,6 +75,67 @@ pub struct RunConfig {
     /// Which chain.
     #[serde(default)]
     pub chain: ChainConfig,
+    /// How much is told.
+    #[serde(default)]
+    pub log_level: LogLevel,
+    /// The port of metrics and health.
+    #[serde(default = "metrics_port")]
+    pub metrics_port: u16,
+    /// Where metrics and health are served.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
+    /// How lines of the log for people look, and where they go.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// The section `[metrics]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// The IP address where metrics and health are served, on `metrics_port`. They need no password: whoever reaches another address
+    /// than loopback reads them.
+    pub listen: IpAddr,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        MetricsConfig { listen: Ipv4Addr::LOCALHOST.into() }
+    }
+}
+
+/// How much a node tells; each level includes those before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Somebody must act.
+    Error,
+    /// A peer or an endpoint misbehaved.
+    Warn,
+    /// The life of channels and objectives.
+    #[default]
+    Info,
+    /// Each event.
+    Debug,
+    /// Bytes.
+    Trace,
+}
+
+impl From<LogLevel> for tracing::Level {
+    fn from(level: LogLevel) -> tracing::Level {
+        match level {
+            LogLevel::Error => tracing::Level::ERROR,
+            LogLevel::Warn => tracing::Level::WARN,
+            LogLevel::Info => tracing::Level::INFO,
+            LogLevel::Debug => tracing::Level::DEBUG,
+            LogLevel::Trace => tracing::Level::TRACE,
+        }
+    }
+}
+
+/// As everybody expects it of a Prometheus exporter; a server of Prometheus on the same machine needs another one.
+fn metrics_port() -> u16 {
+    9090
 }
 
 /// One peer.
@@ -271,7 +345,7 @@ kind = "development"
             edits.iter().map(|(from, to)| complaint(&GOOD.replacen(from, to, 1))).collect();
         insta::assert_snapshot!(told.join("\n"), @r#"
         FILE:4: p2p_listen: expected an IP address with a port, such as 127.0.0.1:4100
-        FILE:4: p2p_lisen: unknown field `p2p_lisen`, expected one of `data_dir`, `key_file`, `p2p_listen`, `peers`, `rpc_url`, `chain`
+        FILE:4: p2p_lisen: unknown field `p2p_lisen`, expected one of `data_dir`, `key_file`, `p2p_listen`, `peers`, `rpc_url`, `chain`, `log_level`, `metrics_port`, `metrics`, `log`
         FILE:11: kind: unknown variant `mainnet`, expected `development` or `ethereum`
         FILE:7: address: expected an Ethereum address, 0x and 40 hexadecimal digits
         FILE:2: data_dir: invalid type: integer `7`, expected path string

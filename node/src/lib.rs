@@ -5,6 +5,7 @@
 //! | [`run`] | one node from a configuration file, until it is told to stop |
 //! | [`config`] | that file |
 //! | [`events`] | reads a node's log |
+//! | [`metrics`], [`logs`] | what a running node shows and says |
 //! | [`devnet`] | three nodes and a development chain in one process |
 //! | [`version`] | what this build is |
 //!
@@ -26,10 +27,13 @@ pub mod events;
 mod export;
 mod files;
 mod inbox;
+pub mod logs;
+pub mod metrics;
 mod ports;
 pub mod run;
 mod runtime;
 mod tcp;
+mod teller;
 pub mod version;
 
 pub use export::ExportError;

@@ -10,11 +10,13 @@ mod cli;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use fairway_node::devnet::{self, Options, Story, Stream};
 use fairway_node::events;
+use fairway_node::metrics::client;
 use fairway_node::run::{self, RunError};
 use fairway_node::version::Version;
 use serde::Serialize;
@@ -47,6 +49,8 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run { config } => run_node(&config),
         Command::Events(Events::List { data_dir, json }) => list(&data_dir, json),
         Command::Events(Events::Export { data_dir, out }) => export(&data_dir, out.as_deref()),
+        Command::Health { url, timeout } => health(&url, timeout),
+        Command::Events(Events::Stats { data_dir, json }) => stats(&data_dir, json),
         Command::Events(Events::Verify { data_dir, json }) => verify(&data_dir, json),
     }
 }
@@ -137,6 +141,30 @@ fn export(data_dir: &Path, out: Option<&Path>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn stats(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let stats = events::stats(data_dir)?;
+    if json {
+        print_json(&stats)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut text = format!("{} events in {} bytes\n", stats.events, stats.log_bytes);
+    for counted in stats.counts.iter().filter(|c| c.count > 0) {
+        let name = match counted.label.as_str() {
+            "" => counted.metric.to_string(),
+            label => format!("{}{{{label}}}", counted.metric),
+        };
+        text.push_str(&format!("{:>10}  {name}\n", counted.count));
+    }
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn health(url: &str, patience: Duration) -> anyhow::Result<ExitCode> {
+    let answer = runtime()?.block_on(client::ready(url, patience))?;
+    print(&format!("{}\n", answer.text))?;
+    Ok(if answer.ready { ExitCode::SUCCESS } else { ExitCode::from(BAD_RESULT) })
+}
+
 fn verify(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let found = events::verify(data_dir)?;
     if json {
@@ -180,6 +208,7 @@ fn abort_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         print(info);
+        tracing::error!(%info, "a bug: the process stops here");
         eprintln!(
             "fairway: this is a bug; the process stops here, and its log is whole: start it again"
         );

@@ -12,12 +12,16 @@ use fairway_core::event::Pins;
 use fairway_core::types::Address;
 use fairway_transport::ChainPin;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch::Receiver;
+use tracing::{error, info, warn};
 
 use crate::chain::ChainSetup;
 use crate::config::{Chosen, ConfigError, Ethereum, RunConfig, load_gas_key, load_key};
 use crate::devchain::{self, DevChain};
 use crate::files::FilesError;
+use crate::logs::{self, LogError, Logs};
+use crate::metrics::{self, Metrics, Observer};
 use crate::runtime::{RunningNode, Setup, StartError, transport_config};
 use crate::tcp::AddressBook;
 
@@ -49,6 +53,17 @@ pub enum RunError {
         /// What it is or has.
         source: fairway_chain::EndpointError,
     },
+    /// Nobody could watch us.
+    #[error("metrics_port: cannot listen at {at}: {source}; name another port, or 0 for any")]
+    Metrics {
+        /// Where.
+        at: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no log for people.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// Nobody could reach us.
     #[error("p2p_listen: cannot listen at {at}: {source}")]
     Listen {
@@ -72,6 +87,11 @@ pub enum RunError {
 pub async fn run(path: &Path, stop: impl Future<Output = ()>) -> Result<(), RunError> {
     refuse_mutants(fairway_core::MUTANTS_COMPILED)?;
     let config = RunConfig::load(path)?;
+    let logs = logs::install(config.log_level.into(), &config.log, &config.data_dir)?;
+    tokio::spawn(reopen_on_hangup(logs));
+    let metrics = Metrics::new();
+    let observer = Observer::new(metrics.clone());
+    let watched_at = watch(&config, observer.clone()).await?;
     let (key, node_seed) = load_key(&config.key_file)?;
     let me = key.address();
     let data_dir = config.data_dir.clone();
@@ -89,7 +109,7 @@ pub async fn run(path: &Path, stop: impl Future<Output = ()>) -> Result<(), RunE
     let at = config.p2p_listen;
     let listener = TcpListener::bind(at).await.map_err(|source| RunError::Listen { at, source })?;
     let setup = Setup {
-        data_dir,
+        data_dir: data_dir.clone(),
         key,
         node_seed,
         pins,
@@ -100,9 +120,12 @@ pub async fn run(path: &Path, stop: impl Future<Output = ()>) -> Result<(), RunE
         }),
         peers: AddressBook(config.book()),
         chain,
+        metrics,
     };
     let mut node = RunningNode::start(setup, listener).await?;
+    observer.attach(node.handle().clone(), data_dir, node.opened().findings.len());
     eprintln!("fairway: node {me} listens at {at}");
+    eprintln!("fairway: metrics and health at http://{watched_at}");
     if is_development {
         eprintln!(
             "fairway: on a development chain of its own, which ends with this process: money here is worth nothing"
@@ -110,9 +133,13 @@ pub async fn run(path: &Path, stop: impl Future<Output = ()>) -> Result<(), RunE
     }
     let health = node.handle().chain().map(|watch| watch.health.clone());
     tokio::select! {
-        failed = node.failed() => failed?,
-        () = tell_health(health) => {}
+        // First, so that the signals are handled before anything more is said.
+        biased;
         () = stop => node.kill().await,
+        failed = node.failed() => {
+            failed.inspect_err(|error| error!(%error, "the node has stopped"))?;
+        }
+        () = tell_health(health) => {}
     }
     Ok(())
 }
@@ -137,7 +164,7 @@ async fn ethereum(me: Address, chain: Ethereum, gas_key: GasKey) -> Result<OnCha
             Err(source) if source.is_misconfiguration() => {
                 return Err(RunError::Endpoint { name, source });
             }
-            Err(source) => eprintln!("fairway: endpoint {name} {source}; it is tried again"),
+            Err(source) => warn!("endpoint {name} {source}; it is tried again"),
         }
     }
     eprintln!("fairway: {} pays for gas and deposits", gas_key.address());
@@ -152,7 +179,7 @@ async fn ethereum(me: Address, chain: Ethereum, gas_key: GasKey) -> Result<OnCha
 }
 
 /// Says whenever the chain service gets worse or better; never ends.
-async fn tell_health(health: Option<watch::Receiver<Health>>) {
+async fn tell_health(health: Option<Receiver<Health>>) {
     let mut told = BTreeMap::new();
     if let Some(mut health) = health {
         while health.changed().await.is_ok() {
@@ -160,16 +187,43 @@ async fn tell_health(health: Option<watch::Receiver<Health>>) {
             for (trouble, reason) in &now {
                 // Numbers in a reason may change all the time: a kind is told once.
                 if !told.contains_key(trouble) {
-                    eprintln!("fairway: chain degraded ({}): {reason}", trouble.code());
+                    warn!(trouble = trouble.code(), %reason, "chain degraded");
                 }
             }
             for trouble in told.keys().filter(|t| !now.contains_key(*t)) {
-                eprintln!("fairway: chain no longer degraded ({})", trouble.code());
+                info!(trouble = trouble.code(), "chain no longer degraded");
             }
             told = now;
         }
     }
     std::future::pending().await
+}
+
+/// Serves metrics and health from now on, before the log is open.
+async fn watch(config: &RunConfig, observer: Observer) -> Result<SocketAddr, RunError> {
+    let at = SocketAddr::new(config.metrics.listen, config.metrics_port);
+    let failed = |source| RunError::Metrics { at, source };
+    let listener = TcpListener::bind(at).await.map_err(failed)?;
+    let at = listener.local_addr().map_err(failed)?;
+    if !at.ip().is_loopback() {
+        warn!(%at, "metrics are served beyond this machine, to whoever asks");
+    }
+    tokio::spawn(async move {
+        if let Err(error) = metrics::serve(listener, observer).await {
+            error!(%error, "metrics are no longer served");
+        }
+    });
+    Ok(at)
+}
+
+/// SIGHUP is from whoever has moved the file of the log away.
+async fn reopen_on_hangup(logs: Logs) {
+    // Without a handler the signal ends the process, as it does by itself.
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        logs.reopen();
+        info!("the log for people is opened anew");
+    }
 }
 
 fn refuse_mutants(compiled: bool) -> Result<(), RunError> {

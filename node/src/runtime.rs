@@ -7,8 +7,9 @@
 //! chain ──────────────────────────blocks───────^
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use fairway_core::config::Config;
 use fairway_core::driver::{Driver, OpenError};
@@ -22,16 +23,20 @@ use fairway_core::types::Lsn;
 use fairway_core::wire::WIRE_VERSIONS;
 use fairway_transport::pump::pump;
 use fairway_transport::{ChainPin, Events, Identity, NetEvent, Network, VersionRange};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
+use tracing::{info, warn};
 
 use crate::chain::{ChainSetup, ChainWatch};
 use crate::clock::WallClock;
 use crate::files::{DataDir, FilesError};
 use crate::inbox::{self, Answer, Inbound, Inbox, Stopped, Watched};
+use crate::logs;
+use crate::metrics::{Metrics, Mode, Phase};
 use crate::ports::{Desk, Disk, DiskCounters, NodePorts};
 use crate::tcp::{AddressBook, listen};
+use crate::teller::Teller;
 
 /// Everything that a node is started with. Has no `Debug`: it holds keys.
 #[derive(Clone)]
@@ -52,6 +57,8 @@ pub struct Setup {
     pub peers: AddressBook,
     /// The chain.
     pub chain: ChainSetup,
+    /// Where it shows what it does; one for each node.
+    pub metrics: Metrics,
 }
 
 /// A node that runs. Dropping it is [`RunningNode::kill`] without waiting for the end.
@@ -79,6 +86,7 @@ pub struct NodeHandle {
     inbox: Inbox,
     notices: broadcast::Sender<Notice>,
     disk: Arc<DiskCounters>,
+    network: fairway_transport::Handle<TcpStream>,
     chain: Option<ChainWatch>,
 }
 
@@ -121,8 +129,10 @@ impl RunningNode {
         let (network, sessions, events) =
             Network::new(setup.transport, identity, fresh, clock, setup.peers.clone())?;
         let (data_dir, pins, key, config) = (setup.data_dir, setup.pins, setup.key, setup.config);
-        let chain_config = config.clone();
-        let opening = tokio::task::spawn_blocking(move || open(data_dir, pins, key, config, clock));
+        let (chain_config, metrics) = (config.clone(), setup.metrics);
+        let at = metrics.clone();
+        let opening =
+            tokio::task::spawn_blocking(move || open(data_dir, pins, key, config, clock, &at));
         let (files, mut driver) = opening.await.expect("opening a log does not panic")?;
         let opened = Opened { lsn: driver.durable(), findings: driver.findings().to_vec() };
 
@@ -142,14 +152,21 @@ impl RunningNode {
             chain: setup.chain.join(me, &chain_config, sender.clone(), &driver)?,
             notices: notices.clone(),
             desk: Desk::default(),
+            metrics: metrics.clone(),
+            teller: Teller::default(),
+            deriving: None,
         };
         let chain = ports.chain.watch();
         let mut helpers = JoinSet::new();
         helpers.spawn(network.run());
-        helpers.spawn(listen(listener, sessions));
+        helpers.spawn(listen(listener, sessions.clone(), metrics.clone()));
         helpers.spawn(forward(events, sender.clone()));
+        helpers.spawn(logs::follow(notices.subscribe()));
+        helpers.spawn(metrics.clone().upkeep());
         let pump = tokio::spawn(async move { pump(&mut driver, &mut ports).await });
-        let handle = NodeHandle { inbox: sender, notices, disk: counters, chain };
+        let handle =
+            NodeHandle { inbox: sender, notices, disk: counters, network: sessions, chain };
+        metrics.startup().enter(Phase::Running);
         Ok(RunningNode { handle, pump, helpers, free, opened })
     }
 
@@ -231,6 +248,16 @@ impl NodeHandle {
         self.chain.as_ref()
     }
 
+    /// Its network: sessions and what was counted.
+    pub fn network(&self) -> &fairway_transport::Handle<TcpStream> {
+        &self.network
+    }
+
+    /// How many inputs wait for it, and how many may.
+    pub fn inbox_depth(&self) -> (usize, usize) {
+        self.inbox.depth()
+    }
+
     /// What its disk has done.
     pub fn disk(&self) -> &DiskCounters {
         &self.disk
@@ -251,21 +278,50 @@ fn open(
     key: SecretKey,
     config: Config,
     clock: WallClock,
+    metrics: &Metrics,
 ) -> Result<(DataDir, Driver), StartError> {
+    let startup = metrics.startup();
+    startup.enter(Phase::Reading);
+    let began = Instant::now();
     let mut dir = DataDir::open(&data_dir)?;
     dir.hold_reserve(config.reserve_bytes)?;
     let files = dir.read()?;
-    let driver = Driver::open(&files, pins, key, config, Start::Normal, clock.now())
-        .map_err(|source| StartError::Log { path: data_dir, source: Box::new(source) })?;
+    let read = began.elapsed();
+    startup.enter(Phase::Replaying);
+    let mut watch = |progress| startup.progress(progress);
+    let (start, now) = (Start::Normal, clock.now());
+    let opened = Driver::open_watched(&files, pins, key, config, start, now, &mut watch);
+    let driver = opened
+        .map_err(|source| StartError::Log { path: data_dir.clone(), source: Box::new(source) })?;
+    let replay = began.elapsed().saturating_sub(read);
+    startup.took(read, replay);
+    metrics.derived(Mode::Cold, replay);
+    tell_opened(&data_dir, &driver);
     Ok((dir, driver))
+}
+
+/// An operator who did not expect a log there, or expected one, shall see it.
+fn tell_opened(data_dir: &Path, driver: &Driver) {
+    let lsn = driver.durable().0;
+    let channels = driver.node().state().channel_map().len();
+    info!(data_dir = %data_dir.display(), events = lsn, lsn, channels, "the log is open");
+    for finding in driver.findings() {
+        warn!(data_dir = %data_dir.display(), %finding, "the log was mended");
+    }
 }
 
 /// Brings what the network says to the inbox. While the inbox is full, reading from peers pauses.
 async fn forward(mut events: Events, inbox: Inbox) {
     while let Some(event) = events.next().await {
         let input = match event {
-            NetEvent::Up { peer, version } => Input::PeerUp { peer, version },
-            NetEvent::Down { peer, reason: _ } => Input::PeerDown { peer },
+            NetEvent::Up { peer, version } => {
+                info!(%peer, version, "peer up");
+                Input::PeerUp { peer, version }
+            }
+            NetEvent::Down { peer, reason } => {
+                info!(%peer, %reason, "peer down");
+                Input::PeerDown { peer }
+            }
             NetEvent::Frame { peer, bytes } => Input::Frame { peer, bytes },
         };
         if inbox.deliver(Inbound::Input(input)).await.is_err() {
@@ -300,6 +356,7 @@ mod tests {
             transport: transport_config(chain),
             peers: AddressBook::default(),
             chain: ChainSetup::Development(DevChain::start(Duration::from_millis(10), [].into())),
+            metrics: Metrics::new(),
         }
     }
 

@@ -10,6 +10,8 @@ mod party;
 mod report;
 mod script;
 mod story;
+#[cfg(test)]
+mod watched;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,6 +29,7 @@ use crate::chain::ChainSetup;
 use crate::clock::millis;
 use crate::devchain::{self, DevChain};
 use crate::inbox::Stopped;
+use crate::metrics::Metrics;
 use crate::runtime::{Setup, StartError};
 use crate::tcp::AddressBook;
 use hub::Route;
@@ -237,6 +240,7 @@ async fn set_up(options: &Options, story: Story) -> Result<(Stage, DevChain), De
             transport: transport_config(pins.chain_id, pins.adjudicator),
             peers: AddressBook(book.clone()),
             chain: ChainSetup::Development(chain.clone()),
+            metrics: Metrics::new(),
         };
         Party::new(name, setup, listen_at, story)
     };

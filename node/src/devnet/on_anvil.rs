@@ -22,6 +22,7 @@ use super::party::Party;
 use super::script::{Apps, Executing, Stage};
 use super::{DevnetError, Story, Stream, due, listen, node_config, script, transport_config};
 use crate::chain::ChainSetup;
+use crate::metrics::Metrics;
 use crate::runtime::Setup;
 use crate::tcp::AddressBook;
 
@@ -80,6 +81,7 @@ impl World {
                 transport: transport_config(pins.chain_id, pins.adjudicator),
                 peers: AddressBook(book.clone()),
                 chain: ChainSetup::Ethereum(Box::new((chain, person.gas_key()))),
+                metrics: Metrics::new(),
             };
             let mut party = Party::new(name, setup, at, story);
             party.start(Some(door)).await.unwrap();
