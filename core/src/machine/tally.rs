@@ -232,14 +232,21 @@ impl Tally {
 
     /// The messages that the last event gave rise to. One that is sent again is the same wish.
     fn count_messages(&mut self, state: &NodeState, touched: &[ChannelId]) {
+        if let [channel] = touched {
+            return self.count_messages_of(state, *channel);
+        }
         let each_once: BTreeSet<ChannelId> = touched.iter().copied().collect();
         for channel in each_once {
-            for (wish, since) in state.wishes_of(channel) {
-                if let Want::Message(key) = &wish.want
-                    && *since == state.lsn()
-                {
-                    one(&mut self.messages_sent, message(key));
-                }
+            self.count_messages_of(state, channel);
+        }
+    }
+
+    fn count_messages_of(&mut self, state: &NodeState, channel: ChannelId) {
+        for (wish, since) in state.wishes_of(channel) {
+            if let Want::Message(key) = &wish.want
+                && *since == state.lsn()
+            {
+                one(&mut self.messages_sent, message(key));
             }
         }
     }
