@@ -318,7 +318,10 @@ pub fn is_in_use(directory: &Path) -> Result<bool, FilesError> {
 }
 
 /// Creates a directory for its owner alone, and makes its entry durable.
-fn create(path: &Path) -> io::Result<()> {
+///
+/// # Danger
+/// A data directory that is created otherwise can be gone after a power loss, with every signature in it.
+pub fn create(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     match path.parent().filter(|p| !p.as_os_str().is_empty()) {
         Some(parent) => File::open(parent)?.sync_all(),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use fairway_core::driver::Driver;
 use fairway_core::effect::{Effect, Notice};
+use fairway_core::event::ObjectiveId;
 use fairway_core::input::{Input, RequestId, Space, Verified};
 use fairway_core::log::{FileRepair, FileWrite, SyncSet};
 use fairway_core::types::Timestamp;
@@ -35,6 +36,8 @@ pub struct NodePorts {
     pub teller: Teller,
     /// Since when the driver works on the inputs that it was given last.
     pub deriving: Option<Instant>,
+    /// Objectives that were completed since the node last rested.
+    pub completed: Vec<ObjectiveId>,
 }
 
 impl NodePorts {
@@ -187,8 +190,13 @@ impl Ports for NodePorts {
                     let _ = waiting.send(reply);
                 }
             }
-            // Nobody has to listen.
-            Effect::Notify(notice) => drop(self.notices.send(notice)),
+            Effect::Notify(notice) => {
+                if let Notice::Completed(id) = &notice {
+                    self.completed.push(*id);
+                }
+                // Nobody has to listen.
+                drop(self.notices.send(notice));
+            }
         }
     }
 
@@ -222,6 +230,12 @@ impl Ports for NodePorts {
     fn resting(&mut self, driver: &Driver) {
         self.derived();
         self.metrics.rests();
+        let now = self.clock.now();
+        for id in std::mem::take(&mut self.completed) {
+            if let Some(objective) = driver.node().state().objectives().get(&id) {
+                self.metrics.completed(id.kind, now.since_ms(objective.since));
+            }
+        }
         self.teller.tell(driver);
         self.chain.learn(driver);
         self.desk.watchers.retain_mut(|watcher| watcher(driver) == Watched::NotYet);

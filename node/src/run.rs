@@ -164,7 +164,9 @@ async fn ethereum(me: Address, chain: Ethereum, gas_key: GasKey) -> Result<OnCha
             Err(source) if source.is_misconfiguration() => {
                 return Err(RunError::Endpoint { name, source });
             }
-            Err(source) => warn!("endpoint {name} {source}; it is tried again"),
+            Err(source) => {
+                warn!(endpoint = %name, error = %source, "not used for now; it is tried again")
+            }
         }
     }
     eprintln!("fairway: {} pays for gas and deposits", gas_key.address());
@@ -208,11 +210,7 @@ async fn watch(config: &RunConfig, observer: Observer) -> Result<SocketAddr, Run
     if !at.ip().is_loopback() {
         warn!(%at, "metrics are served beyond this machine, to whoever asks");
     }
-    tokio::spawn(async move {
-        if let Err(error) = metrics::serve(listener, observer).await {
-            error!(%error, "metrics are no longer served");
-        }
-    });
+    tokio::spawn(metrics::serve(listener, observer));
     Ok(at)
 }
 

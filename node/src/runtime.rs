@@ -155,6 +155,7 @@ impl RunningNode {
             metrics: metrics.clone(),
             teller: Teller::default(),
             deriving: None,
+            completed: Vec::new(),
         };
         let chain = ports.chain.watch();
         let mut helpers = JoinSet::new();

@@ -196,6 +196,9 @@ async fn what_is_shown_is_what_the_logs_say() {
     assert_eq!(payments(alice, received), [2.0, 0.0]);
     assert_eq!(payments(bob, received), [3.0, 3.0]);
     assert_eq!(payments(hub, received), [0.0, 0.0]);
+    let took = "fairway_objective_duration_seconds";
+    assert_eq!(alice.get(&format!("{took}_count{{type=\"direct_fund\"}}")), 2.0);
+    assert!(alice.get(&format!("{took}_sum{{type=\"direct_fund\"}}")) > 0.0);
     let refused = "fairway_commands_refused_total{reason=\"exceeds_balance\"}";
     assert_eq!(alice.get(refused), 1.0);
     let of_messages = "fairway_messages_rejected_total{reason=\"exceeds_balance\"}";

@@ -23,6 +23,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+use crate::files;
 use file::LogFile;
 
 pub(crate) use notices::{challenges, follow};
@@ -90,6 +91,10 @@ pub fn install(level: Level, config: &LogConfig, data_dir: &Path) -> Result<Logs
         true => {
             let path = data_dir.join("logs").join("node.log");
             let at = |source| LogError::File { path: path.display().to_string(), source };
+            // The event log will be there too: its directory must not come to be by the way.
+            if !data_dir.exists() {
+                files::create(data_dir).map_err(at)?;
+            }
             Some(Arc::new(Shared(Mutex::new(LogFile::open(&path).map_err(at)?))))
         }
     };

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use fairway_core::event::ObjectiveKind;
 use fairway_core::input::{Input, Message, Verified, verify};
+use fairway_core::machine::tally::{OBJECTIVES, objective_name};
 use fairway_core::nitro::sign::Recover;
 use fairway_core::nitro::{Crypto, Signature};
 use fairway_core::types::Address;
@@ -66,6 +68,7 @@ struct Inner {
     append: Histogram,
     sync: Histogram,
     batch_bytes: Histogram,
+    objectives: [Histogram; OBJECTIVES.len()],
     signatures: Signatures,
     /// Milliseconds since the origin, and 1: since when the pump works without rest; 0 while it rests.
     busy_since: AtomicU64,
@@ -86,12 +89,13 @@ impl Default for Metrics {
 impl Metrics {
     /// A meter that shows nothing yet.
     pub fn new() -> Metrics {
-        let buckets: [(&str, &[f64]); 5] = [
+        let buckets: [(&str, &[f64]); 6] = [
             ("derivation_duration", DERIVATION_S),
             ("fairway_derivation_duration_seconds", DERIVATION_S),
             ("fairway_event_log_append_duration_seconds", DISK_S),
             ("fairway_event_log_fsync_duration_seconds", DISK_S),
             ("fairway_event_log_batch_bytes", BATCH_BYTES),
+            ("fairway_objective_duration_seconds", OBJECTIVE_S),
         ];
         let mut builder = PrometheusBuilder::new();
         for (name, bounds) in buckets {
@@ -113,6 +117,10 @@ impl Metrics {
                 histogram!("fairway_event_log_batch_bytes"),
             ]
         });
+        let objectives = with_local_recorder(&recorder, || {
+            let of = |kind| histogram!("fairway_objective_duration_seconds", "type" => kind);
+            std::array::from_fn(|at| of(OBJECTIVES[at]))
+        });
         let [derivation, derivation_cold, derivation_incremental, append, sync, batch_bytes] =
             measured;
         Metrics(Arc::new(Inner {
@@ -125,6 +133,7 @@ impl Metrics {
             append,
             sync,
             batch_bytes,
+            objectives,
             signatures: Signatures::default(),
             busy_since: AtomicU64::new(0),
             disk_since: AtomicU64::new(0),
@@ -166,6 +175,14 @@ impl Metrics {
         match mode {
             Mode::Cold => self.0.derivation_cold.record(seconds),
             Mode::Incremental => self.0.derivation_incremental.record(seconds),
+        }
+    }
+
+    /// An objective of this type was completed, so long after it was taken on.
+    pub fn completed(&self, kind: ObjectiveKind, took_ms: u64) {
+        let name = objective_name(kind);
+        if let Some(at) = OBJECTIVES.iter().position(|of| *of == name) {
+            self.0.objectives[at].record(took_ms as f64 / 1e3);
         }
     }
 
@@ -382,6 +399,10 @@ const DERIVATION_S: &[f64] =
 /// From a good disk to one that an operator is called for.
 const DISK_S: &[f64] =
     &[0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// From a virtual channel among near peers to a funding with many confirmations.
+const OBJECTIVE_S: &[f64] =
+    &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0];
 
 const BATCH_BYTES: &[f64] = &[256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0];
 

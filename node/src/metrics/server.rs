@@ -4,7 +4,6 @@
 //! listens on loopback unless the operator says otherwise.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,11 +13,16 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::facts::Facts;
 use super::health::{self, Phase, Readiness};
@@ -114,18 +118,41 @@ impl Observer {
     }
 }
 
-/// Answers until it is dropped.
-///
-/// # Errors
-/// The listener's.
-pub async fn serve(listener: TcpListener, observer: Observer) -> io::Result<()> {
+/// Answers until it is dropped. Never more than [`CONNECTIONS_MAX`] at once, none of which may wait for ever: whoever opens connections
+/// here must not take file descriptors from the log.
+pub async fn serve(listener: TcpListener, observer: Observer) {
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/startupz", get(startupz))
         .with_state(observer);
-    axum::serve(listener, routes).await
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // Dropped with this future, and their connections with them.
+    let mut connections = JoinSet::new();
+    loop {
+        // The semaphore is never closed.
+        let Ok(place) = room.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let service = TowerToHyperService::new(routes.clone());
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(REQUEST_MAX)
+                    .serve_connection(TokioIo::new(stream), service);
+                connections.spawn(async move {
+                    // Whoever went away does not need the answer.
+                    let _ = connection.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                warn!(%error, "a connection to the metrics port could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
 }
 
 /// Always the text format 0.0.4: OpenMetrics reserves `_created`, and one of the five ends with it.
@@ -160,3 +187,42 @@ fn answered(good: bool, answer: &impl Serialize) -> Response {
 
 /// A node rests between two batches, many times a second; one that does not within this time is busy beyond measure.
 const LOOK_MAX: Duration = Duration::from_secs(2);
+/// A collector, a few probes, and people.
+const CONNECTIONS_MAX: usize = 32;
+/// From one request to the next on one connection; longer than collectors wait between two scrapes.
+const REQUEST_MAX: Duration = Duration::from_secs(60);
+/// Keeps a lack of file descriptors from turning into a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    /// Goal: connections that say nothing are bounded, and make room again when they end.
+    /// Method: as many as there may be, then one more that asks; it is answered when one of them has gone.
+    #[tokio::test]
+    async fn connections_are_bounded() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let server = tokio::spawn(serve(listener, Observer::new(Metrics::new())));
+        let mut silent = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            let mut stream = TcpStream::connect(at).await.unwrap();
+            // Answered once, so that it is known to have been accepted; then it stays.
+            stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
+            silent.push(stream);
+        }
+        let mut asks = TcpStream::connect(at).await.unwrap();
+        asks.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = [0; 15];
+        let unanswered = timeout(Duration::from_millis(50), asks.read(&mut answer)).await;
+        assert!(unanswered.is_err(), "answered beyond the limit");
+        drop(silent.pop());
+        asks.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        server.abort();
+    }
+}

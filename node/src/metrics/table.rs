@@ -271,6 +271,12 @@ pub const FAMILIES: &[Family] = &[
         Source::Log,
         "objectives that were given up",
     ),
+    histogram(
+        OBJECTIVES,
+        "fairway_objective_duration_seconds",
+        "type",
+        "seconds from taking an objective on to its goal, of those completed by this process",
+    ),
     gauge(
         OBJECTIVES,
         "fairway_objective_oldest_age_seconds",
