@@ -85,7 +85,7 @@ for (const [name, [address, key]] of Object.entries(PEOPLE)) {
   const keyFile = join(dir, `${name}.key`);
   writeFileSync(keyFile, `${key}\n`);
   chmodSync(keyFile, 0o600);
-  nodes[name] = { address, key, key_file: keyFile, p2p_listen: `127.0.0.1:${await freePort()}`, config: join(dir, `${name}.toml`) };
+  nodes[name] = { address, key, key_file: keyFile, p2p_listen: `127.0.0.1:${await freePort()}`, metrics_port: await freePort(), config: join(dir, `${name}.toml`) };
 }
 for (const [name, node] of Object.entries(nodes)) {
   const peers = Object.entries(nodes).filter(([other]) => other !== name);
@@ -94,6 +94,7 @@ for (const [name, node] of Object.entries(nodes)) {
     // A chain of its own each time: a log of the one before would be refused.
     `data_dir   = ${JSON.stringify(join(dir, `${name}-${pid}`))}`,
     `p2p_listen = "${node.p2p_listen}"`,
+    `metrics_port = ${node.metrics_port}`,
     `rpc_url    = "${url}"`,
     ``,
     ...peers.flatMap(([, p]) => [`[[peers]]`, `address = "${p.address}"`, `at      = "${p.p2p_listen}"`, ``]),

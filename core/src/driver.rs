@@ -26,7 +26,7 @@ use crate::effect::Effect;
 use crate::event::{Event, Pins};
 use crate::input::Verified;
 use crate::log::{self, FileRepair, FileWrite, Files, Finding, LogTail, Payload, SyncSet};
-use crate::machine::{Handled, Node, NodeState, Start, StartError};
+use crate::machine::{Handled, Node, NodeState, Start, StartError, Tally};
 use crate::nitro::SecretKey;
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::types::{Lsn, Timestamp};
@@ -95,6 +95,9 @@ pub struct Driver {
     clock: Clock,
     findings: Vec<Finding>,
     clear_doubt: bool,
+    /// What the log amounts to up to `durable`, and up to the end of the batch that is being written.
+    tally: Tally,
+    tally_written: Tally,
 }
 
 /// What the caller is doing for us.
@@ -142,7 +145,25 @@ impl Driver {
         start: Start,
         now: Timestamp,
     ) -> Result<Driver, OpenError> {
-        Driver::over(open_log(files, &config)?, pins, key, config, start, now)
+        Driver::open_watched(files, pins, key, config, start, now, &mut |_| {})
+    }
+
+    /// [`Driver::open`] for a caller that tells how far the replay is. `watch` is called after each batch.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_watched(
+        files: &Files,
+        pins: Pins,
+        key: SecretKey,
+        config: Config,
+        start: Start,
+        now: Timestamp,
+        watch: &mut dyn FnMut(Progress),
+    ) -> Result<Driver, OpenError> {
+        let opened = open_log(files, &config)?;
+        let replayed = Replayed::of(&opened, watch)?;
+        Driver::resume(opened, replayed, pins, key, config, start, now)
     }
 
     /// [`Driver::open`] without folding what is in the snapshot. Segments below its [`Snapshot::base`] need not be there.
@@ -160,8 +181,8 @@ impl Driver {
     ) -> Result<Driver, OpenError> {
         let opened = log::open_from(files, snapshot.base())?;
         snapshot.check(&opened)?;
-        let (state, last_at) = replay_from(snapshot, &opened)?;
-        Driver::with(opened, state, last_at, pins, key, config, start, now)
+        let replayed = Replayed::on_from(snapshot, &opened, &mut |_| {})?;
+        Driver::resume(opened, replayed, pins, key, config, start, now)
     }
 
     /// [`Driver::open`] for a caller that has read the log already, and reads more in it than the node does.
@@ -176,27 +197,27 @@ impl Driver {
         start: Start,
         now: Timestamp,
     ) -> Result<Driver, OpenError> {
-        let (state, last_at) = replay(&opened)?;
-        Driver::with(opened, state, last_at, pins, key, config, start, now)
+        let replayed = Replayed::of(&opened, &mut |_| {})?;
+        Driver::resume(opened, replayed, pins, key, config, start, now)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the two ways to open, without what differs")]
-    fn with(
+    fn resume(
         opened: log::Opened<'_>,
-        state: NodeState,
-        last_at: Timestamp,
+        replayed: Replayed,
         pins: Pins,
         key: SecretKey,
         config: Config,
         start: Start,
         now: Timestamp,
     ) -> Result<Driver, OpenError> {
+        let Replayed { state, last_at, tally } = replayed;
         let clock = Clock { raw: now, ours: now.max(last_at) };
         let doubted = opened.doubt.is_some();
         let start = if doubted { Start::Restored } else { start };
         let durable = state.lsn();
         assert_eq!(durable, opened.tail.end(), "the log's end and the state's differ");
-        let (node, handled) = Node::start(state, pins, key, config, start, clock.ours)?;
+        let (mut node, handled) = Node::start(state, pins, key, config, start, clock.ours)?;
+        node.count_from(&tally);
         let mut driver = Driver {
             node,
             tail: opened.tail,
@@ -211,6 +232,8 @@ impl Driver {
             clock,
             findings: opened.findings,
             clear_doubt: doubted,
+            tally,
+            tally_written: tally,
         };
         driver.stage(handled);
         Ok(driver)
@@ -236,7 +259,12 @@ impl Driver {
         let state = self.node.state();
         let is_durable = state.lsn() == self.durable && self.doing == Doing::Nothing;
         let (base, head) = (self.tail.begins(), self.tail.head());
-        is_durable.then(|| Snapshot::new(base, self.clock.ours, head, state.clone()))
+        is_durable.then(|| Snapshot::new(base, self.clock.ours, head, state.clone(), self.tally))
+    }
+
+    /// What the log amounts to up to [`Driver::durable`]: a fold over the synced log gives the same.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Whether nothing waits for a signature, for the disk or for release.
@@ -325,6 +353,8 @@ impl Driver {
     fn append(&mut self) -> Step {
         let (time, count, payload) = self.staged.take();
         self.urgent = false;
+        // Everything that is recorded was staged, and so is in this batch.
+        self.tally_written = *self.node.tally();
         let append = self.tail.append(time, count, payload);
         self.doing = Doing::Appending { sync: append.sync, end: append.end };
         Step::Append(append.writes)
@@ -353,6 +383,7 @@ impl Driver {
         assert!(end > self.durable, "synced up to {end}, which is not beyond {}", self.durable);
         self.tail.synced(end);
         self.durable = end;
+        self.tally = self.tally_written;
         // The log itself now says that the node is in recovery; the marker has done its work.
         if self.clear_doubt {
             self.clear_doubt = false;
@@ -383,36 +414,73 @@ pub fn open_log<'a>(files: &'a Files, config: &Config) -> Result<log::Opened<'a>
 /// # Errors
 /// [`log::UnknownEvent`]: written by another version.
 pub fn replay(opened: &log::Opened<'_>) -> Result<(NodeState, Timestamp), log::UnknownEvent> {
-    fold(NodeState::default(), Timestamp::default(), &opened.batches)
+    let replayed = Replayed::of(opened, &mut |_| {})?;
+    Ok((replayed.state, replayed.last_at))
 }
 
-fn fold(
-    mut state: NodeState,
-    mut last: Timestamp,
-    batches: &[log::BatchRef<'_>],
-) -> Result<(NodeState, Timestamp), log::UnknownEvent> {
-    for batch in batches {
-        for event in log::events(batch) {
-            let (at, recorded) = event?;
-            state.apply(at, recorded.event);
-            last = at;
-        }
+/// How far the replay of a log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The last event that was applied.
+    pub replayed: Lsn,
+    /// The last event of the log.
+    pub end: Lsn,
+}
+
+/// What a log folds to.
+#[derive(Clone, Debug, Default)]
+pub struct Replayed {
+    /// The state.
+    pub state: NodeState,
+    /// The time of the last event.
+    pub last_at: Timestamp,
+    /// What the events amount to.
+    pub tally: Tally,
+}
+
+impl Replayed {
+    /// Folds an opened log; `watch` is called after each batch.
+    ///
+    /// # Errors
+    /// [`log::UnknownEvent`]: written by another version.
+    pub fn of(
+        opened: &log::Opened<'_>,
+        watch: &mut dyn FnMut(Progress),
+    ) -> Result<Replayed, log::UnknownEvent> {
+        Replayed::default().fold(opened, watch)
     }
-    Ok((state, last))
-}
 
-/// Folds an opened log on from a snapshot that it passes through.
-///
-/// # Errors
-/// As [`replay`].
-pub fn replay_from(
-    snapshot: Snapshot,
-    opened: &log::Opened<'_>,
-) -> Result<(NodeState, Timestamp), log::UnknownEvent> {
-    let end = snapshot.end();
-    let (state, last) = snapshot.into_state();
-    let newer = opened.batches.partition_point(|batch| batch.last() <= end);
-    fold(state, last, opened.batches.get(newer..).unwrap_or_default())
+    /// [`Replayed::of`] from a snapshot on that the log passes through: see [`Snapshot::check`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn on_from(
+        snapshot: Snapshot,
+        opened: &log::Opened<'_>,
+        watch: &mut dyn FnMut(Progress),
+    ) -> Result<Replayed, log::UnknownEvent> {
+        let (state, last_at, tally) = snapshot.into_parts();
+        Replayed { state, last_at, tally }.fold(opened, watch)
+    }
+
+    /// What the log holds beyond this.
+    fn fold(
+        self,
+        opened: &log::Opened<'_>,
+        watch: &mut dyn FnMut(Progress),
+    ) -> Result<Replayed, log::UnknownEvent> {
+        let Replayed { mut state, mut last_at, mut tally } = self;
+        let (from, end) = (state.lsn(), opened.tail.end());
+        for batch in opened.batches.iter().filter(|batch| batch.first > from) {
+            for event in log::events(batch) {
+                let (at, recorded) = event?;
+                tally.apply(&mut state, at, recorded.event);
+                last_at = at;
+            }
+            watch(Progress { replayed: state.lsn(), end });
+        }
+        Ok(Replayed { state, last_at, tally })
+    }
 }
 
 /// All events of an opened log, for tools and checks.

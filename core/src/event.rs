@@ -213,30 +213,35 @@ impl Event {
 
     /// The variant's name, as scenarios and traces write it.
     pub fn name(&self) -> &'static str {
+        EVENT_NAMES[self.number()]
+    }
+
+    /// The variant's number in the log, and its place in [`EVENT_NAMES`].
+    pub fn number(&self) -> usize {
         match self {
-            Event::Pinned(_) => "Pinned",
-            Event::ObjectiveApproved { .. } => "ObjectiveApproved",
-            Event::ObjectiveRejected { .. } => "ObjectiveRejected",
-            Event::ObjectiveCompleted { .. } => "ObjectiveCompleted",
-            Event::StateSigned { .. } => "StateSigned",
-            Event::StateReceived { .. } => "StateReceived",
-            Event::DepositWanted { .. } => "DepositWanted",
-            Event::TxWanted { .. } => "TxWanted",
-            Event::BlockAdded { .. } => "BlockAdded",
-            Event::BlocksReverted { .. } => "BlocksReverted",
-            Event::MessageAcked { .. } => "MessageAcked",
-            Event::UpdateWanted { .. } => "UpdateWanted",
-            Event::UpdateDropped { .. } => "UpdateDropped",
-            Event::RecoveryEntered { .. } => "RecoveryEntered",
-            Event::ChannelWitnessed { .. } => "ChannelWitnessed",
-            Event::RecoveryEnded => "RecoveryEnded",
-            Event::StatePublished { .. } => "StatePublished",
-            Event::PaymentAppPinned { .. } => "PaymentAppPinned",
-            Event::VirtualApproved { .. } => "VirtualApproved",
-            Event::LedgerNamed { .. } => "LedgerNamed",
-            Event::VoucherSigned { .. } => "VoucherSigned",
-            Event::VoucherReceived { .. } => "VoucherReceived",
-            Event::ReclaimShown { .. } => "ReclaimShown",
+            Event::Pinned(_) => 0,
+            Event::ObjectiveApproved { .. } => 1,
+            Event::ObjectiveRejected { .. } => 2,
+            Event::ObjectiveCompleted { .. } => 3,
+            Event::StateSigned { .. } => 4,
+            Event::StateReceived { .. } => 5,
+            Event::DepositWanted { .. } => 6,
+            Event::TxWanted { .. } => 7,
+            Event::BlockAdded { .. } => 8,
+            Event::BlocksReverted { .. } => 9,
+            Event::MessageAcked { .. } => 10,
+            Event::UpdateWanted { .. } => 11,
+            Event::UpdateDropped { .. } => 12,
+            Event::RecoveryEntered { .. } => 13,
+            Event::ChannelWitnessed { .. } => 14,
+            Event::RecoveryEnded => 15,
+            Event::StatePublished { .. } => 16,
+            Event::PaymentAppPinned { .. } => 17,
+            Event::VirtualApproved { .. } => 18,
+            Event::LedgerNamed { .. } => 19,
+            Event::VoucherSigned { .. } => 20,
+            Event::VoucherReceived { .. } => 21,
+            Event::ReclaimShown { .. } => 22,
         }
     }
 

@@ -8,7 +8,7 @@
 //! snapshot   "fairway snapshot" | version (2, little endian) | postcard of Contents | BLAKE3 over all before (32)
 //! ```
 //!
-//! The version covers the layout of [`NodeState`]: whoever changes that raises it, and `corpus/snapshot/` keeps an example of each. A
+//! The version covers the layout of [`NodeState`] and [`Tally`]: whoever changes that raises it, and `corpus/snapshot/` keeps an example of each. A
 //! snapshot of another version is no use, and the log is folded from its beginning, or from an older snapshot.
 
 use alloc::vec::Vec;
@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::log::{Base, ChainHash, Opened};
-use crate::machine::NodeState;
+use crate::machine::{NodeState, Tally};
 use crate::types::{Lsn, Timestamp};
 
 /// What this program writes, and the only version that it reads.
@@ -37,6 +37,7 @@ struct Contents {
     /// The chain hash after it.
     head: ChainHash,
     state: NodeState,
+    tally: Tally,
 }
 
 /// Why a snapshot is no use. Another one, or the log alone, serves as well, but for [`SnapshotError::Ahead`].
@@ -78,8 +79,14 @@ pub enum SnapshotError {
 
 impl Snapshot {
     /// Of a state that the log gave at `end`, where its chain hash is `head`, in the segment that begins at `base`.
-    pub(crate) fn new(base: Base, at: Timestamp, head: ChainHash, state: NodeState) -> Snapshot {
-        Snapshot(Contents { base, end: state.lsn(), at, head, state })
+    pub(crate) fn new(
+        base: Base,
+        at: Timestamp,
+        head: ChainHash,
+        state: NodeState,
+        tally: Tally,
+    ) -> Snapshot {
+        Snapshot(Contents { base, end: state.lsn(), at, head, state, tally })
     }
 
     /// Where reading the log must start.
@@ -152,9 +159,9 @@ impl Snapshot {
         Ok(())
     }
 
-    /// The state, and when its last event was decided.
-    pub(crate) fn into_state(self) -> (NodeState, Timestamp) {
-        (self.0.state, self.0.at)
+    /// The state, when its last event was decided at the latest, and what the log amounted to.
+    pub(crate) fn into_parts(self) -> (NodeState, Timestamp, Tally) {
+        (self.0.state, self.0.at, self.0.tally)
     }
 }
 

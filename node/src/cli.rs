@@ -63,6 +63,18 @@ pub enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Ask a running node whether it is ready, and say why it is not.
+    #[command(
+        after_help = "Examples:\n  fairway health\n  fairway health --url http://127.0.0.1:9191 --timeout 2s\n\nExit codes: 0 ready, 1 not ready or no answer."
+    )]
+    Health {
+        /// Where the node serves metrics and health.
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
+        url: String,
+        /// How long to wait for the answer, from 10ms to 60s.
+        #[arg(long, value_name = "TIME", default_value = "5s", value_parser = block_time)]
+        timeout: Duration,
+    },
     /// Read a node's log.
     #[command(subcommand)]
     Events(Events),
@@ -120,6 +132,17 @@ pub enum Events {
         /// Write here instead of to stdout. Must not exist.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+    },
+    /// Count what the log amounts to: the same numbers that the node shows as metrics.
+    #[command(
+        after_help = "Examples:\n  fairway events stats /var/lib/fairway\n  fairway events stats --json /var/lib/fairway | jq '.counts[] | select(.count > 0)'"
+    )]
+    Stats {
+        /// The node's data directory. The node must not be running.
+        data_dir: PathBuf,
+        /// One JSON document, with the counters that are zero.
+        #[arg(long)]
+        json: bool,
     },
     /// Check the hash chain of the log and every signature in it.
     #[command(after_help = "Example:\n  fairway events verify /var/lib/fairway")]

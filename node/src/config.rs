@@ -23,7 +23,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use fairway_core::types::Address;
@@ -40,6 +40,7 @@ mod layers;
 mod sample;
 mod secret;
 
+pub use crate::logs::{LogConfig, LogFormat};
 pub use chain::{ChainConfig, Chosen, Ethereum};
 pub use effective::{Setting, text as settings_text};
 pub use field::schema;
@@ -80,6 +81,12 @@ pub struct Config {
     /// When the state is kept for the next start.
     #[serde(default)]
     pub snapshots: crate::snapshots::Settings,
+    /// Where metrics and health are served.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
+    /// How lines of the log for people look, and where they go.
+    #[serde(default)]
+    pub log: LogConfig,
     /// Where the node's secrets are. Relative paths begin at the directory that the node is started in.
     #[serde(default)]
     pub keys: KeysConfig,
@@ -120,6 +127,33 @@ pub enum LogLevel {
     Debug,
     /// Bytes.
     Trace,
+}
+
+impl From<LogLevel> for tracing::Level {
+    fn from(level: LogLevel) -> tracing::Level {
+        match level {
+            LogLevel::Error => tracing::Level::ERROR,
+            LogLevel::Warn => tracing::Level::WARN,
+            LogLevel::Info => tracing::Level::INFO,
+            LogLevel::Debug => tracing::Level::DEBUG,
+            LogLevel::Trace => tracing::Level::TRACE,
+        }
+    }
+}
+
+/// Where metrics and health are served.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// The IP address where metrics and health are served, on `metrics_port`. They need no password: whoever reaches another address
+    /// than loopback reads them.
+    pub listen: IpAddr,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        MetricsConfig { listen: Ipv4Addr::LOCALHOST.into() }
+    }
 }
 
 /// How a node stops.

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use fairway_core::driver::recorded;
+use fairway_core::driver::{Replayed, recorded};
 use fairway_core::event::Event;
 use fairway_core::log::{self, FileName, Files};
+use fairway_core::machine::Tally;
+use fairway_core::machine::tally::Count;
 use fairway_core::nitro::Crypto;
 use fairway_core::types::{Lsn, Timestamp};
 use serde::Serialize;
 
 use crate::export::{self, ExportError};
 use crate::files::{self, FilesError};
+use crate::metrics;
 
 /// Why a log cannot be shown.
 #[derive(Debug, thiserror::Error)]
@@ -118,8 +121,7 @@ pub fn verify(directory: &Path) -> Result<Verified, EventsError> {
             }
         }
     }
-    let segments = files.iter().filter(|(name, _)| matches!(name, FileName::Segment(_)));
-    let log_bytes = segments.map(|(_, bytes)| bytes.len() as u64).sum();
+    let log_bytes = log_bytes(&files);
     Ok(Verified { events: events.len(), log_bytes, signatures, bad, findings })
 }
 
@@ -132,6 +134,65 @@ fn read(directory: &Path) -> Result<Files, EventsError> {
         return Err(EventsError::Empty(directory.to_path_buf()));
     }
     Ok(files)
+}
+
+/// What a log amounts to: the counters that a node over it shows.
+#[derive(Debug, Serialize)]
+pub struct Stats {
+    /// Events in the log.
+    pub events: u64,
+    /// Bytes of the log's segments.
+    pub log_bytes: u64,
+    /// Time of the last event, in milliseconds since 1970 by the node's clock; 0 without one.
+    pub last_ms: u64,
+    /// Every counter, zeros included, under the names of the metrics.
+    pub counts: Vec<Counted>,
+}
+
+/// One counter.
+#[derive(Debug, Serialize)]
+pub struct Counted {
+    /// The metric.
+    pub metric: &'static str,
+    /// Its label, as `name="value"`; empty where it has none.
+    pub label: String,
+    /// The number.
+    pub count: u64,
+}
+
+/// Counts a log as a running node counts it.
+///
+/// # Errors
+/// [`EventsError`].
+pub fn stats(directory: &Path) -> Result<Stats, EventsError> {
+    let files = read(directory)?;
+    let path = || directory.to_path_buf();
+    let opened = log::open(&files).map_err(|source| EventsError::Log { path: path(), source })?;
+    let replayed = Replayed::of(&opened, &mut |_| {});
+    let replayed = replayed.map_err(|source| EventsError::Unknown { path: path(), source })?;
+    Ok(Stats {
+        events: replayed.state.lsn().0,
+        log_bytes: log_bytes(&files),
+        last_ms: replayed.last_at.0,
+        counts: counted(&replayed.tally),
+    })
+}
+
+fn counted(tally: &Tally) -> Vec<Counted> {
+    let shown = |count: Count| {
+        let metric = metrics::family_of(count.name)?;
+        let label = match count.by {
+            "" => String::new(),
+            by => format!("{by}=\"{}\"", count.kind),
+        };
+        Some(Counted { metric, label, count: count.count })
+    };
+    tally.counts().filter_map(shown).collect()
+}
+
+fn log_bytes(files: &Files) -> u64 {
+    let segments = files.iter().filter(|(name, _)| matches!(name, FileName::Segment(_)));
+    segments.map(|(_, bytes)| bytes.len() as u64).sum()
 }
 
 /// Writes the whole log as canonical JSON lines; how many.

@@ -144,9 +144,9 @@ impl DataDir {
     fn give_back(&mut self, error: &FilesError) {
         let full = matches!(error, FilesError::Io { source, .. } if is_full(source));
         if full && fs::remove_file(self.path.join(RESERVE)).is_ok() {
-            eprintln!(
-                "fairway: {}: the disk is full; what was held back for defence is given back",
-                self.path.display()
+            tracing::error!(
+                data_dir = %self.path.display(),
+                "the disk is full; what was held back for defence is given back"
             );
         }
     }
@@ -293,6 +293,41 @@ pub fn read_from(directory: &Path, first: u32) -> Result<Files, FilesError> {
     Ok(files)
 }
 
+/// What a data directory takes of its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of the log's segments.
+    pub log_bytes: u64,
+    /// How many segments there are.
+    pub segments: u64,
+    /// Bytes that may still be written there.
+    pub free_bytes: u64,
+    /// Bytes of the whole file system.
+    pub total_bytes: u64,
+}
+
+/// Measures a data directory, without taking it.
+///
+/// # Errors
+/// [`FilesError::Io`].
+pub fn usage(directory: &Path) -> Result<Usage, FilesError> {
+    let at = |doing| move |source| FilesError::Io { path: directory.to_path_buf(), doing, source };
+    let (mut log_bytes, mut segments) = (0, 0);
+    for entry in fs::read_dir(directory).map_err(at("list this directory"))? {
+        let entry = entry.map_err(at("list this directory"))?;
+        let name = entry.file_name().to_str().and_then(FileName::parse);
+        if matches!(name, Some(FileName::Segment(_))) {
+            segments += 1;
+            log_bytes += entry.metadata().map_err(at("read the length of a file in"))?.len();
+        }
+    }
+    let disk = rustix::fs::statvfs(directory);
+    let disk = disk.map_err(|e| at("measure the disk of")(e.into()))?;
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    let (free_bytes, total_bytes) = (bytes(disk.f_bavail), bytes(disk.f_blocks));
+    Ok(Usage { log_bytes, segments, free_bytes, total_bytes })
+}
+
 /// Whether a node is using the directory now. One that has no lock file was never used.
 ///
 /// # Errors
@@ -312,7 +347,10 @@ pub fn is_in_use(directory: &Path) -> Result<bool, FilesError> {
 }
 
 /// Creates a directory for its owner alone, and makes its entry durable.
-fn create(path: &Path) -> io::Result<()> {
+///
+/// # Danger
+/// A data directory that is created otherwise can be gone after a power loss, with every signature in it.
+pub fn create(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     match path.parent().filter(|p| !p.as_os_str().is_empty()) {
         Some(parent) => File::open(parent)?.sync_all(),

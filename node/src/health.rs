@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use tracing::{info, warn};
+
 use crate::runtime::NodeHandle;
 
-/// Says on standard error whenever the chain service gets worse or better; never ends.
+/// Logs whenever the chain service gets worse or better; never ends.
 pub async fn tell(node: NodeHandle) {
     let mut told = BTreeMap::new();
     if let Some(mut health) = node.chain().map(|chain| chain.health.clone()) {
@@ -13,11 +15,11 @@ pub async fn tell(node: NodeHandle) {
             for (trouble, reason) in &now {
                 // Numbers in a reason may change all the time: a kind is told once.
                 if !told.contains_key(trouble) {
-                    eprintln!("fairway: chain degraded ({}): {reason}", trouble.code());
+                    warn!(trouble = trouble.code(), %reason, "chain degraded");
                 }
             }
             for trouble in told.keys().filter(|t| !now.contains_key(*t)) {
-                eprintln!("fairway: chain no longer degraded ({})", trouble.code());
+                info!(trouble = trouble.code(), "chain no longer degraded");
             }
             told = now;
         }

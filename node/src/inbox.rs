@@ -57,6 +57,12 @@ impl Inbox {
         }
     }
 
+    /// How many wait, and how many may.
+    pub fn depth(&self) -> (usize, usize) {
+        let most = self.0.max_capacity();
+        (most.saturating_sub(self.0.capacity()), most)
+    }
+
     /// Delivers, waiting for room.
     ///
     /// # Errors

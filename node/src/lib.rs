@@ -7,6 +7,7 @@
 //! | [`config`] | what an operator chooses: file, environment, flags |
 //! | [`keys`] | a node's secrets, in key stores |
 //! | [`events`] | reads a node's log |
+//! | [`metrics`], [`logs`] | what a running node shows and says |
 //! | [`devnet`] | three nodes and a development chain in one process |
 //! | [`version`] | what this build is |
 //!
@@ -32,11 +33,14 @@ mod files;
 pub mod health;
 mod inbox;
 pub mod keys;
+pub mod logs;
+pub mod metrics;
 mod node;
 mod ports;
 mod runtime;
 pub mod snapshots;
 mod tcp;
+mod teller;
 pub mod version;
 
 pub use chain::ChainWatch;

@@ -11,6 +11,7 @@ mod signals;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -18,10 +19,14 @@ use fairway_node::config::{self, ConfigError, Sources};
 use fairway_node::devnet::{self, Options, Story, Stream};
 use fairway_node::events;
 use fairway_node::keys::{KeyError, PasswordSource};
+use fairway_node::logs::{self, Logs};
+use fairway_node::metrics::client;
 use fairway_node::version::Version;
-use fairway_node::{Node, NodeError, Stop, health};
+use fairway_node::{Node, NodeError, Stop};
 use serde::Serialize;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
 
 use cli::{Cli, Command, Events};
 use signals::Signals;
@@ -71,6 +76,8 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Config(command) => cli::settings::carry_out(&command),
         Command::Events(Events::List { data_dir, json }) => list(&data_dir, json),
         Command::Events(Events::Export { data_dir, out }) => export(&data_dir, out.as_deref()),
+        Command::Health { url, timeout } => health(&url, timeout),
+        Command::Events(Events::Stats { data_dir, json }) => stats(&data_dir, json),
         Command::Events(Events::Verify { data_dir, json }) => verify(&data_dir, json),
     }
 }
@@ -131,6 +138,9 @@ fn run_node(sources: &Sources, passwords: Option<PasswordSource>) -> anyhow::Res
         passwords.unwrap_or_else(|| loaded.config.keys.passwords(PasswordSource::terminal()));
     runtime()?.block_on(async {
         let mut signals = Signals::catch().context("cannot catch signals")?;
+        let config = &loaded.config;
+        let logs = logs::install(config.log_level.into(), &config.log, &config.data_dir)?;
+        tokio::spawn(reopen_on_hangup(logs));
         let mut node = tokio::select! {
             biased;
             code = signals.next() => end_at_once(code),
@@ -140,7 +150,7 @@ fn run_node(sources: &Sources, passwords: Option<PasswordSource>) -> anyhow::Res
         let handle = node.handle().clone();
         tokio::select! {
             failed = node.failed() => failed.context("the node has stopped")?,
-            () = health::tell(handle) => {}
+            () = fairway_node::health::tell(handle) => {}
             _ = signals.next() => {}
         }
         eprintln!("fairway: stopping; a second signal ends it at once");
@@ -162,12 +172,23 @@ fn run_node(sources: &Sources, passwords: Option<PasswordSource>) -> anyhow::Res
     })
 }
 
+/// SIGHUP is from whoever has moved the file of the log away.
+async fn reopen_on_hangup(logs: Logs) {
+    // Without a handler the signal ends the process, as it does by itself.
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        logs.reopen();
+        info!("the log for people is opened anew");
+    }
+}
+
 /// Says who runs, and where.
 fn introduce(node: &Node) {
     if let Some(gas) = node.gas_address() {
         eprintln!("fairway: {gas} pays for gas and deposits");
     }
     eprintln!("fairway: node {} listens at {}", node.address(), node.listens_at());
+    eprintln!("fairway: metrics and health at http://{}", node.watched_at());
     if node.gas_address().is_none() {
         eprintln!(
             "fairway: on a development chain of its own, which ends with this process: money here is worth nothing"
@@ -206,6 +227,30 @@ fn export(data_dir: &Path, out: Option<&Path>) -> anyhow::Result<ExitCode> {
     };
     eprintln!("{lines} lines");
     Ok(ExitCode::SUCCESS)
+}
+
+fn stats(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let stats = events::stats(data_dir)?;
+    if json {
+        print_json(&stats)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut text = format!("{} events in {} bytes\n", stats.events, stats.log_bytes);
+    for counted in stats.counts.iter().filter(|c| c.count > 0) {
+        let name = match counted.label.as_str() {
+            "" => counted.metric.to_string(),
+            label => format!("{}{{{label}}}", counted.metric),
+        };
+        text.push_str(&format!("{:>10}  {name}\n", counted.count));
+    }
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn health(url: &str, patience: Duration) -> anyhow::Result<ExitCode> {
+    let answer = runtime()?.block_on(client::ready(url, patience))?;
+    print(&format!("{}\n", answer.text))?;
+    Ok(if answer.ready { ExitCode::SUCCESS } else { ExitCode::from(BAD_RESULT) })
 }
 
 fn verify(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
@@ -249,6 +294,7 @@ fn abort_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         print(info);
+        tracing::error!(%info, "a bug: the process stops here");
         eprintln!(
             "fairway: this is a bug; the process stops here, and its log is whole: start it again"
         );

@@ -17,9 +17,11 @@ use fairway_chain::GasKey;
 use fairway_core::config::Config as CoreConfig;
 use fairway_core::event::Pins;
 use fairway_core::nitro::SecretKey;
-use fairway_core::types::{Address, Lsn};
+use fairway_core::types::Address;
 use fairway_transport::ChainPin;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tracing::warn;
 
 use crate::chain::ChainSetup;
 use crate::config::{
@@ -28,7 +30,8 @@ use crate::config::{
 use crate::devchain::{self, DevChain};
 use crate::files::{self, FilesError};
 use crate::keys::{KeyError, KeyRing, PasswordSource};
-use crate::runtime::{NodeHandle, Opened, RunningNode, Setup, StartError, Stop, transport_config};
+use crate::metrics::{self, Metrics, Observer};
+use crate::runtime::{NodeHandle, RunningNode, Setup, StartError, Stop, transport_config};
 use crate::tcp::AddressBook;
 
 /// A node that runs. Dropping it ends it as a crash would; [`Node::stop`] ends it in order.
@@ -51,6 +54,9 @@ pub struct Node {
     address: Address,
     gas: Option<Address>,
     listens_at: SocketAddr,
+    watched_at: SocketAddr,
+    /// Serves metrics and health for as long as the node is there.
+    _watcher: JoinSet<()>,
 }
 
 /// Starts the node that a configuration file describes, with the environment's variables over it: what `fairway run --config` does.
@@ -124,6 +130,14 @@ pub enum NodeError {
         /// Why.
         source: io::Error,
     },
+    /// Nobody could watch us.
+    #[error("metrics_port: cannot listen at {at}: {source}; name another port, or 0 for any")]
+    Metrics {
+        /// Where.
+        at: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// The node did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -144,6 +158,9 @@ impl Node {
         if files::is_in_use(&config.data_dir).map_err(StartError::from)? {
             return Err(StartError::from(FilesError::InUse { path: config.data_dir }).into());
         }
+        let metrics = Metrics::new();
+        let observer = Observer::new(metrics.clone());
+        let (watched_at, watcher) = watch(&config, observer.clone()).await?;
         let chosen = chosen(&config).await?;
         let has_gas = matches!(chosen, Chosen::Ethereum(_));
         let Keys { channel: key, gas, node_seed } = open_keys(&config, passwords, has_gas).await?;
@@ -173,10 +190,20 @@ impl Node {
             peers: AddressBook(config.book()),
             chain,
             snapshots: config.snapshots.clone(),
+            metrics,
         };
         let running = RunningNode::start(setup, listener).await?;
-        tell_opened(running.opened());
-        Ok(Node { running, config, address, gas: gas_address, listens_at })
+        let findings = running.opened().findings.len();
+        observer.attach(running.handle().clone(), config.data_dir.clone(), findings);
+        Ok(Node {
+            running,
+            config,
+            address,
+            gas: gas_address,
+            listens_at,
+            watched_at,
+            _watcher: watcher,
+        })
     }
 
     /// The address of its channel key.
@@ -192,6 +219,11 @@ impl Node {
     /// Where peers reach it. The port is a real one where the configuration says 0.
     pub fn listens_at(&self) -> SocketAddr {
         self.listens_at
+    }
+
+    /// Where metrics and health are. The port is a real one where the configuration says 0.
+    pub fn watched_at(&self) -> SocketAddr {
+        self.watched_at
     }
 
     /// What it was started with.
@@ -223,18 +255,21 @@ impl Node {
     }
 }
 
-/// An existing log is worth a line: whoever expected a new node is warned.
-fn tell_opened(opened: &Opened) {
-    for finding in &opened.findings {
-        eprintln!("fairway: log: {finding}");
+/// Serves metrics and health from now on, before the log is open.
+async fn watch(
+    config: &Config,
+    observer: Observer,
+) -> Result<(SocketAddr, JoinSet<()>), NodeError> {
+    let at = SocketAddr::new(config.metrics.listen, config.metrics_port);
+    let failed = |source| NodeError::Metrics { at, source };
+    let listener = TcpListener::bind(at).await.map_err(failed)?;
+    let at = listener.local_addr().map_err(failed)?;
+    if !at.ip().is_loopback() {
+        warn!(%at, "metrics are served beyond this machine, to whoever asks");
     }
-    if opened.lsn > Lsn::ZERO {
-        let folded = opened.lsn.0 - opened.from.0;
-        eprintln!(
-            "fairway: the log has {} events, {folded} of them after the snapshot",
-            opened.lsn
-        );
-    }
+    let mut watcher = JoinSet::new();
+    watcher.spawn(metrics::serve(listener, observer));
+    Ok((at, watcher))
 }
 
 /// What a node is started with. Has no `Debug`.

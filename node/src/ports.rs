@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fairway_core::driver::Driver;
 use fairway_core::effect::{Effect, Notice};
-use fairway_core::input::{Input, RequestId, Space, Verified, verify};
+use fairway_core::event::ObjectiveId;
+use fairway_core::input::{Input, RequestId, Space, Verified};
 use fairway_core::log::{FileRepair, FileWrite, SyncSet};
-use fairway_core::nitro::Crypto;
 use fairway_core::types::Timestamp;
 use fairway_transport::pump::Ports;
 use tokio::net::TcpStream;
@@ -20,7 +20,9 @@ use crate::chain::ChainPort;
 use crate::clock::WallClock;
 use crate::files::{DataDir, FilesError};
 use crate::inbox::{Answer, Inbound, Watched, Watcher};
+use crate::metrics::{DiskCall, Metrics, Mode};
 use crate::snapshots::Keeper;
+use crate::teller::Teller;
 
 /// What one node's pump works with.
 pub struct NodePorts {
@@ -34,6 +36,33 @@ pub struct NodePorts {
     pub notices: broadcast::Sender<Notice>,
     pub desk: Desk,
     pub keeper: Keeper,
+    pub metrics: Metrics,
+    pub teller: Teller,
+    /// Since when the driver works on the inputs that it was given last.
+    pub deriving: Option<Instant>,
+    /// Objectives that were completed since the node last rested.
+    pub completed: Vec<ObjectiveId>,
+}
+
+impl NodePorts {
+    /// The driver has worked through its inputs: what it asks for now follows from the state.
+    fn derived(&mut self) {
+        if let Some(began) = self.deriving.take() {
+            self.metrics.derived(Mode::Incremental, began.elapsed());
+        }
+    }
+
+    async fn ask_disk(
+        &mut self,
+        call: DiskCall,
+        work: impl FnOnce(&mut DataDir) -> Result<(), FilesError> + Send + 'static,
+    ) -> Result<(), FilesError> {
+        let began = Instant::now();
+        self.metrics.disk_asked();
+        let result = self.disk.call(work).await;
+        self.metrics.disk_answered(call, began.elapsed(), result.is_ok());
+        result
+    }
 }
 
 /// Who waits for an answer.
@@ -101,7 +130,7 @@ impl Disk {
             let regained = self.call(move |files| files.regain_reserve(bytes)).await;
             space = regained.unwrap_or_else(|error| {
                 // The log may still be writable: whether it is, its next write tells.
-                eprintln!("fairway: {error}");
+                tracing::error!(%error, "the reserve cannot be held");
                 Space::Scarce
             });
         }
@@ -132,21 +161,24 @@ impl Ports for NodePorts {
     }
 
     async fn repair(&mut self, repair: FileRepair) -> Result<(), FilesError> {
-        self.disk.call(move |files| files.repair(&repair)).await
+        self.ask_disk(DiskCall::Repair, move |files| files.repair(&repair)).await
     }
 
     async fn append(&mut self, writes: Vec<FileWrite>) -> Result<(), FilesError> {
+        self.derived();
         let bytes: u64 = writes.iter().map(|w| w.bytes.len() as u64).sum();
         self.disk.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.disk.call(move |files| files.append(&writes)).await
+        self.metrics.batch(bytes);
+        self.ask_disk(DiskCall::Append, move |files| files.append(&writes)).await
     }
 
     async fn sync(&mut self, set: SyncSet) -> Result<(), FilesError> {
         self.disk.counters.syncs.fetch_add(1, Ordering::Relaxed);
-        self.disk.call(move |files| files.sync(&set)).await
+        self.ask_disk(DiskCall::Sync, move |files| files.sync(&set)).await
     }
 
     fn release(&mut self, effect: Effect) {
+        self.derived();
         match effect {
             // What is lost here is sent again by the outbox; the transport counts it.
             Effect::Send { peer, bytes } => drop(self.network.send(peer, bytes)),
@@ -163,8 +195,13 @@ impl Ports for NodePorts {
                     let _ = waiting.send(reply);
                 }
             }
-            // Nobody has to listen.
-            Effect::Notify(notice) => drop(self.notices.send(notice)),
+            Effect::Notify(notice) => {
+                if let Notice::Completed(id) = &notice {
+                    self.completed.push(*id);
+                }
+                // Nobody has to listen.
+                drop(self.notices.send(notice));
+            }
         }
     }
 
@@ -184,12 +221,25 @@ impl Ports for NodePorts {
             Ok(0) => None,
             // At the deadline the batch is empty, and the driver takes that for a tick.
             Ok(_) | Err(_) => {
-                Some(batch.into_iter().filter_map(|inbound| self.desk.take(inbound)).collect())
+                self.metrics.works();
+                let inputs = batch.into_iter().filter_map(|i| self.desk.take(i, &self.metrics));
+                let inputs: Vec<Verified> = inputs.collect();
+                self.deriving = Some(Instant::now());
+                Some(inputs)
             }
         }
     }
 
     fn resting(&mut self, driver: &Driver) {
+        self.derived();
+        self.metrics.rests();
+        let now = self.clock.now();
+        for id in std::mem::take(&mut self.completed) {
+            if let Some(objective) = driver.node().state().objectives().get(&id) {
+                self.metrics.completed(id.kind, now.since_ms(objective.since));
+            }
+        }
+        self.teller.tell(driver);
         self.chain.learn(driver);
         self.keeper.look(driver);
         self.desk.watchers.retain_mut(|watcher| watcher(driver) == Watched::NotYet);
@@ -214,9 +264,9 @@ impl NodePorts {
 
 impl Desk {
     /// Keeps who asked, and gives the input that the node handles, if there is one.
-    fn take(&mut self, inbound: Inbound) -> Option<Verified> {
+    fn take(&mut self, inbound: Inbound, metrics: &Metrics) -> Option<Verified> {
         match inbound {
-            Inbound::Input(input) => Some(verify(input, &mut Crypto::Real)),
+            Inbound::Input(input) => Some(metrics.verify(input)),
             Inbound::Command(command, reply) => {
                 self.last_request += 1;
                 let request = RequestId(self.last_request);

@@ -8,9 +8,9 @@
 //! ```
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fairway_core::config::Config;
 use fairway_core::driver::{Driver, OpenError};
@@ -29,14 +29,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
+use tracing::{info, warn};
 
 use crate::chain::{ChainSetup, ChainWatch};
 use crate::clock::WallClock;
 use crate::files::{DataDir, FilesError};
 use crate::inbox::{self, Answer, Inbound, Inbox, Stopped, Watched};
+use crate::logs;
+use crate::metrics::{Metrics, Mode, Phase};
 use crate::ports::{Desk, Disk, DiskCounters, NodePorts};
 use crate::snapshots::{self, Keeper};
 use crate::tcp::{AddressBook, listen};
+use crate::teller::Teller;
 
 /// Everything that a node is started with. Has no `Debug`: it holds keys.
 #[derive(Clone)]
@@ -59,6 +63,8 @@ pub struct Setup {
     pub chain: ChainSetup,
     /// When the state is kept for the next start.
     pub snapshots: snapshots::Settings,
+    /// Where it shows what it does; one for each node.
+    pub metrics: Metrics,
 }
 
 /// A node that runs. Dropping it is [`RunningNode::kill`] without waiting for the end.
@@ -94,6 +100,7 @@ pub struct Opened {
     /// Position of its last event; zero for a new node.
     pub lsn: Lsn,
     /// Position of the last event that was not folded anew but taken from a snapshot; zero without one.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests ask for it; the log tells it"))]
     pub from: Lsn,
     /// What was mended.
     pub findings: Vec<Finding>,
@@ -105,6 +112,7 @@ pub struct NodeHandle {
     inbox: Inbox,
     notices: broadcast::Sender<Notice>,
     disk: Arc<DiskCounters>,
+    network: fairway_transport::Handle<TcpStream>,
     chain: Option<ChainWatch>,
 }
 
@@ -148,8 +156,10 @@ impl RunningNode {
         let (network, sessions, events) =
             Network::new(setup.transport, identity, fresh, clock, setup.peers.clone())?;
         let (data_dir, pins, key, config) = (setup.data_dir, setup.pins, setup.key, setup.config);
-        let chain_config = config.clone();
-        let opening = tokio::task::spawn_blocking(move || open(data_dir, pins, key, config, clock));
+        let (chain_config, metrics) = (config.clone(), setup.metrics);
+        let at = metrics.clone();
+        let opening =
+            tokio::task::spawn_blocking(move || open(data_dir, pins, key, config, clock, &at));
         let (files, mut driver, from) = opening.await.expect("opening a log does not panic")?;
         let findings = driver.findings().to_vec();
         let opened = Opened { lsn: driver.durable(), from, findings };
@@ -175,15 +185,23 @@ impl RunningNode {
             notices: notices.clone(),
             desk: Desk::default(),
             keeper,
+            metrics: metrics.clone(),
+            teller: Teller::default(),
+            deriving: None,
+            completed: Vec::new(),
         };
         let chain = ports.chain.watch();
         let (mut door, mut helpers) = (JoinSet::new(), JoinSet::new());
-        door.spawn(listen(listener, sessions.clone()));
+        door.spawn(listen(listener, sessions.clone(), metrics.clone()));
         helpers.spawn(network.run());
         helpers.spawn(forward(events, sender.clone()));
         helpers.spawn(keep);
+        helpers.spawn(logs::follow(notices.subscribe()));
+        helpers.spawn(metrics.clone().upkeep());
         let pump = tokio::spawn(async move { pump(&mut driver, &mut ports).await });
-        let handle = NodeHandle { inbox: sender, notices, disk: counters, chain };
+        let network = sessions.clone();
+        let handle = NodeHandle { inbox: sender, notices, disk: counters, network, chain };
+        metrics.startup().enter(Phase::Running);
         Ok(RunningNode { handle, pump, door, helpers, sessions, stopping, free, opened })
     }
 
@@ -295,6 +313,16 @@ impl NodeHandle {
         self.chain.as_ref()
     }
 
+    /// Its network: sessions and what was counted.
+    pub fn network(&self) -> &fairway_transport::Handle<TcpStream> {
+        &self.network
+    }
+
+    /// How many inputs wait for it, and how many may.
+    pub fn inbox_depth(&self) -> (usize, usize) {
+        self.inbox.depth()
+    }
+
     /// What its disk has done.
     pub fn disk(&self) -> &DiskCounters {
         &self.disk
@@ -315,7 +343,11 @@ fn open(
     key: SecretKey,
     config: Config,
     clock: WallClock,
+    metrics: &Metrics,
 ) -> Result<(DataDir, Driver, Lsn), StartError> {
+    let startup = metrics.startup();
+    startup.enter(Phase::Reading);
+    let began = Instant::now();
     let mut dir = DataDir::open(&data_dir)?;
     dir.hold_reserve(config.reserve_bytes)?;
     let log = |source| StartError::Log { path: data_dir.clone(), source: Box::new(source) };
@@ -327,8 +359,14 @@ fn open(
             Err(why) => why,
             Ok(snapshot) => {
                 let (end, files) = (snapshot.end(), dir.read_from(snapshot.base().segment)?);
+                let read = began.elapsed();
+                startup.enter(Phase::Replaying);
                 match Driver::open_at(snapshot, &files, pins, key, config, Start::Normal, now) {
-                    Ok(driver) => return Ok((dir, driver, end)),
+                    Ok(driver) => {
+                        startup.took(read, began.elapsed().saturating_sub(read));
+                        tell_opened(&data_dir, &driver, end);
+                        return Ok((dir, driver, end));
+                    }
                     // Another snapshot would hide that the log went back.
                     Err(e @ OpenError::Snapshot(SnapshotError::Ahead { .. })) => {
                         return Err(log(e));
@@ -338,12 +376,30 @@ fn open(
                 }
             }
         };
-        eprintln!("fairway: {}: this snapshot is passed over: {why}", path.display());
+        warn!(snapshot = %path.display(), why, "this snapshot is passed over");
     }
     let files = dir.read()?;
-    let driver =
-        Driver::open(&files, pins, key, config, Start::Normal, clock.now()).map_err(log)?;
+    let read = began.elapsed();
+    startup.enter(Phase::Replaying);
+    let mut watch = |progress| startup.progress(progress);
+    let (start, now) = (Start::Normal, clock.now());
+    let opened = Driver::open_watched(&files, pins, key, config, start, now, &mut watch);
+    let driver = opened.map_err(log)?;
+    let replay = began.elapsed().saturating_sub(read);
+    startup.took(read, replay);
+    metrics.derived(Mode::Cold, replay);
+    tell_opened(&data_dir, &driver, Lsn::ZERO);
     Ok((dir, driver, Lsn::ZERO))
+}
+
+/// An operator who did not expect a log there, or expected one, shall see it.
+fn tell_opened(data_dir: &Path, driver: &Driver, from: Lsn) {
+    let lsn = driver.durable().0;
+    let (channels, snapshot) = (driver.node().state().channel_map().len(), from.0);
+    info!(data_dir = %data_dir.display(), events = lsn, lsn, snapshot, channels, "the log is open");
+    for finding in driver.findings() {
+        warn!(data_dir = %data_dir.display(), %finding, "the log was mended");
+    }
 }
 
 /// Brings what the network says to the inbox. While the inbox is full, reading from peers pauses. Once the node takes nothing more, what
@@ -351,8 +407,14 @@ fn open(
 async fn forward(mut events: Events, inbox: Inbox) {
     while let Some(event) = events.next().await {
         let input = match event {
-            NetEvent::Up { peer, version } => Input::PeerUp { peer, version },
-            NetEvent::Down { peer, reason: _ } => Input::PeerDown { peer },
+            NetEvent::Up { peer, version } => {
+                info!(%peer, version, "peer up");
+                Input::PeerUp { peer, version }
+            }
+            NetEvent::Down { peer, reason } => {
+                info!(%peer, %reason, "peer down");
+                Input::PeerDown { peer }
+            }
             NetEvent::Frame { peer, bytes } => Input::Frame { peer, bytes },
         };
         // Not the end: the network stops when nobody hears it, and it may still have something to write.
@@ -385,6 +447,7 @@ mod tests {
             peers: AddressBook::default(),
             chain: ChainSetup::Development(DevChain::start(Duration::from_millis(10), [].into())),
             snapshots: snapshots::Settings { every_events: 1 },
+            metrics: Metrics::new(),
         }
     }
 

@@ -9,6 +9,8 @@ use fairway_core::types::Address;
 use fairway_transport::{Dial, Handle};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::metrics::Metrics;
+
 /// Where peers are.
 #[derive(Clone, Debug, Default)]
 pub struct AddressBook(pub BTreeMap<Address, SocketAddr>);
@@ -25,16 +27,21 @@ impl Dial for AddressBook {
 }
 
 /// Gives every connection to the network, for ever.
-pub async fn listen(listener: TcpListener, network: Handle<TcpStream>) {
+pub async fn listen(listener: TcpListener, network: Handle<TcpStream>, metrics: Metrics) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
+                metrics.heard(true);
                 // Without it payments are slower, nothing else.
                 let _ = stream.set_nodelay(true);
                 network.accept(stream);
             }
             // Out of file descriptors, or the connection is gone already. Neither lasts.
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                metrics.heard(false);
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
 }

@@ -81,6 +81,24 @@ fn listed_events_are_numbered(data_dir: &str) {
     for (lsn, line) in (1u64..).zip(&lines) {
         assert_eq!(line["lsn"], lsn);
     }
+    stats_count_every_event(data_dir, lines.len() as u64);
+}
+
+/// The counters of a log count every event once, for people and for machines.
+fn stats_count_every_event(data_dir: &str, events: u64) {
+    let stats = fairway(&["events", "stats", "--json", data_dir]);
+    assert_eq!(stats.status.code(), Some(0));
+    let stats: Value = serde_json::from_slice(&stats.stdout).unwrap();
+    assert_eq!(stats["events"], events);
+    let of = |metric: &str| {
+        let counts = stats["counts"].as_array().unwrap().iter();
+        counts.filter(|c| c["metric"] == metric).map(|c| c["count"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!(of("fairway_event_log_append_total"), events);
+    assert!(of("fairway_channels_created_total") >= 2, "{stats}");
+    let text = fairway(&["events", "stats", data_dir]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("  fairway_channels_created_total{kind=\"direct\"}\n"), "{text}");
 }
 
 fn exported_lines_are_counted(data_dir: &str, file: &std::path::Path) {

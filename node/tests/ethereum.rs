@@ -86,7 +86,7 @@ fn the_written_configurations_run_and_a_lost_chain_is_told() {
     }
     drop(devnet);
     for mut node in nodes {
-        let line = node.says("chain degraded (no_quorum)");
+        let line = node.says("chain degraded trouble=\"no_quorum\"");
         assert!(line.ends_with("0 of 1 endpoints answer, 1 are needed"), "{line}");
         node.stop();
     }
@@ -108,7 +108,7 @@ fn a_wrong_chain_refuses_the_start_and_a_silent_endpoint_does_not() {
     let mut node = Node::run(&edited(&devnet, &at, "rpc_url = \"http://127.0.0.1:1/secret\""));
     let line = node.says("it is tried again");
     assert!(line.contains("http://127.0.0.1:1 ") && !line.contains("secret"), "{line}");
-    node.says("chain degraded (no_quorum)");
+    node.says("chain degraded trouble=\"no_quorum\"");
     node.stop();
 }
 

@@ -51,6 +51,7 @@ impl Actor {
             .unwrap();
         let (whole, quick) = (&self.driver, &at);
         assert_eq!(quick.node().state(), whole.node().state());
+        assert_eq!(quick.tally(), whole.tally());
         assert_eq!((quick.durable(), &quick.tail), (whole.durable(), &whole.tail));
         assert_eq!((&quick.repairs, quick.clock.ours), (&whole.repairs, whole.clock.ours));
         (self.driver, self.snapshot) = (at, Some(bytes));
@@ -269,6 +270,12 @@ proptest! {
         for actor in &world.actors {
             let phase = actor.driver.node().state().channel(channel).map(|c| c.phase);
             prop_assert_eq!(phase, Some(crate::channel::Phase::Finished));
+            // Whatever was forgotten and done again: what the node says of its log is what the synced log says.
+            let replayed = Replayed::of(&log::open(&actor.durable).unwrap(), &mut |_| {}).unwrap();
+            prop_assert_eq!(replayed.state.lsn(), actor.driver.durable());
+            prop_assert_eq!(&replayed.tally, actor.driver.tally());
+            prop_assert_eq!(replayed.tally.total("events"), actor.driver.durable().0);
+            prop_assert_eq!(replayed.tally.total("channels_created"), 1);
         }
         prop_assert!(world.chain.holdings().is_empty());
     }
@@ -296,7 +303,7 @@ fn a_snapshot_of_another_log_is_refused() {
     let (files, snapshot) = with_snapshot();
     let opened = log::open(&files).unwrap();
     let (state, head) = (snapshot.state().clone(), log::ChainHash([7; 32]));
-    let foreign = Snapshot::new(snapshot.base(), Timestamp(0), head, state);
+    let foreign = Snapshot::new(snapshot.base(), Timestamp(0), head, state, Tally::default());
     let log = snapshot.head();
     let expected = SnapshotError::Foreign { end: snapshot.end(), log, snapshot: head };
     assert_eq!(foreign.check(&opened), Err(expected));
@@ -368,6 +375,27 @@ fn a_snapshot_written_long_ago_is_read() {
         Snapshot::decode(&stored).expect("raise SNAPSHOT_VERSION with the layout of the state");
     assert_eq!(found, snapshot);
     assert_eq!(found.encode(), stored);
+}
+
+/// Goal: who watches a replay sees it from its first batch to its end.
+#[test]
+fn a_replay_tells_how_far_it_is() {
+    let mut world = World::new();
+    world.command(ALICE, Command::Open(terms()));
+    world.run();
+    world.step();
+    let (key, now) = (key_of(ALICE), Timestamp(9_000_000));
+    let mut seen = Vec::new();
+    let files = &world.actors[ALICE].durable;
+    let watch = &mut |progress| seen.push(progress);
+    let config = Config::default();
+    let driver =
+        Driver::open_watched(files, pins(&key), key, config, Start::Normal, now, watch).unwrap();
+    let end = driver.durable();
+    assert!(seen.len() > 2, "{seen:?}");
+    assert!(seen.iter().all(|p| p.end == end), "{seen:?}");
+    assert!(seen.is_sorted_by(|a, b| a.replayed < b.replayed), "{seen:?}");
+    assert_eq!(seen.last(), Some(&Progress { replayed: end, end }));
 }
 
 fn fresh() -> Driver {

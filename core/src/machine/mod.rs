@@ -5,6 +5,7 @@ pub mod outbox;
 pub mod policy;
 pub mod schedule;
 pub mod state;
+pub mod tally;
 pub mod virtual_outbox;
 pub mod virtual_policy;
 
@@ -26,3 +27,4 @@ mod tests;
 
 pub use node::{Handled, Node, Start, StartError};
 pub use state::NodeState;
+pub use tally::Tally;

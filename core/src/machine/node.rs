@@ -13,6 +13,7 @@ use super::notices::notice_of;
 use super::payments::Unsealed;
 use super::release::{must_ask, must_ask_of};
 use super::schedule::Schedule;
+use super::tally::Tally;
 use crate::channel::{Channel, Phase};
 use crate::config::Config;
 use crate::effect::{Effect, Notice, Refusal};
@@ -37,6 +38,8 @@ pub struct Node {
     pub(super) timers: Schedule<ChannelId>,
     /// Channels that may have something to do although nothing of theirs changed: time passes on chain.
     pub(super) active: BTreeSet<ChannelId>,
+    /// What the log amounts to.
+    tally: Tally,
 }
 
 /// What this process knows and a restart forgets.
@@ -58,6 +61,8 @@ pub struct Session {
     pub(super) step_back: u64,
     /// Refusals and drops by code: all that hostile bytes can change.
     pub(super) dropped: BTreeMap<&'static str, u64>,
+    /// Those of them that answered a command.
+    pub(super) commands_refused: BTreeMap<&'static str, u64>,
     /// Whether the endpoint answered last time.
     pub(super) chain_up: bool,
     /// Whether we have reached the endpoint's head since we started.
@@ -178,6 +183,7 @@ impl Node {
             attempts: BTreeMap::new(),
             timers: Schedule::default(),
             active: BTreeSet::new(),
+            tally: Tally::default(),
         };
         let mut handled = Handled::default();
         if fresh {
@@ -240,6 +246,21 @@ impl Node {
     /// Messages and commands that were refused, by code.
     pub fn dropped(&self) -> &BTreeMap<&'static str, u64> {
         &self.session.dropped
+    }
+
+    /// Those of [`Node::dropped`] that answered a command of our user; the others are peers' messages.
+    pub fn commands_refused(&self) -> &BTreeMap<&'static str, u64> {
+        &self.session.commands_refused
+    }
+
+    /// What this node has recorded amounts to; with [`Node::count_from`] everything in its log.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Counts on from what the log held before this node was started.
+    pub(crate) fn count_from(&mut self, replayed: &Tally) {
+        self.tally = replayed.plus(&self.tally);
     }
 
     /// Whether the chain endpoint answered last time.
@@ -370,6 +391,7 @@ impl Node {
     fn refuse(&mut self, input: &Verified, refusal: Refusal, handled: &mut Handled) {
         *self.session.dropped.entry(refusal.code()).or_default() += 1;
         if let Verified::Plain(Input::Command { request, .. }) = input {
+            *self.session.commands_refused.entry(refusal.code()).or_default() += 1;
             handled.answers.push(Effect::Reply { request: *request, reply: Err(refusal) });
         } else if let Verified::Message { peer, message } = input {
             handled.answers.extend(self.rejection(*peer, message, &refusal));
@@ -402,7 +424,7 @@ impl Node {
             state.channels().filter(|c| c.frozen).map(|c| c.id).collect()
         };
         let frozen_before = reverts.then(|| frozen(&self.state));
-        let touched = self.state.apply(now, event.clone());
+        let touched = self.tally.apply(&mut self.state, now, event.clone());
         if let Event::StateSigned { state, .. } = &event
             && self.config.mutant("proposal-presumed")
         {

@@ -89,6 +89,46 @@ pub struct Counters {
     pub hints_lost: Count,
 }
 
+impl Counters {
+    /// Every counter with its name.
+    pub fn all(&self) -> Vec<(&'static str, u64)> {
+        // Taken apart, so that none is forgotten here.
+        let Counters {
+            answers,
+            blocks,
+            logs,
+            endpoint_failures,
+            quorum_failures,
+            disputes,
+            disputes_proven,
+            inconsistencies,
+            range_splits,
+            broadcasts,
+            replacements,
+            reverts,
+            hints,
+            hints_lost,
+        } = self;
+        let all = [
+            ("answers", answers),
+            ("blocks", blocks),
+            ("logs", logs),
+            ("endpoint_failures", endpoint_failures),
+            ("quorum_failures", quorum_failures),
+            ("disputes", disputes),
+            ("disputes_proven", disputes_proven),
+            ("inconsistencies", inconsistencies),
+            ("range_splits", range_splits),
+            ("broadcasts", broadcasts),
+            ("replacements", replacements),
+            ("reverts", reverts),
+            ("hints", hints),
+            ("hints_lost", hints_lost),
+        ];
+        all.map(|(name, count)| (name, count.get())).to_vec()
+    }
+}
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);

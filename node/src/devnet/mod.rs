@@ -10,6 +10,8 @@ mod party;
 mod report;
 mod script;
 mod story;
+#[cfg(test)]
+mod watched;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,6 +29,7 @@ use crate::chain::ChainSetup;
 use crate::clock::millis;
 use crate::devchain::{self, DevChain};
 use crate::inbox::Stopped;
+use crate::metrics::Metrics;
 use crate::runtime::{Setup, StartError};
 use crate::snapshots;
 use crate::tcp::AddressBook;
@@ -240,6 +243,7 @@ async fn set_up(options: &Options, story: Story) -> Result<(Stage, DevChain), De
             chain: ChainSetup::Development(chain.clone()),
             // So often that a node which is killed goes on from one.
             snapshots: snapshots::Settings { every_events: 5 },
+            metrics: Metrics::new(),
         };
         Party::new(name, setup, listen_at, story)
     };

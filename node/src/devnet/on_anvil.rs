@@ -22,6 +22,7 @@ use super::party::Party;
 use super::script::{Apps, Executing, Stage};
 use super::{DevnetError, Story, Stream, due, listen, node_config, script, transport_config};
 use crate::chain::ChainSetup;
+use crate::metrics::Metrics;
 use crate::runtime::Setup;
 use crate::snapshots;
 use crate::tcp::AddressBook;
@@ -83,6 +84,7 @@ impl World {
                 chain: ChainSetup::Ethereum(Box::new((chain, person.gas_key()))),
                 // So often that a node which is killed goes on from one.
                 snapshots: snapshots::Settings { every_events: 5 },
+                metrics: Metrics::new(),
             };
             let mut party = Party::new(name, setup, at, story);
             party.start(Some(door)).await.unwrap();

@@ -107,6 +107,28 @@ impl Party {
         }
     }
 
+    /// Somebody who watches its node.
+    #[cfg(test)]
+    pub fn observer(&self) -> crate::metrics::Observer {
+        let node = self.node.as_ref().expect("its node runs");
+        let observer = crate::metrics::Observer::new(self.setup.metrics.clone());
+        let findings = node.opened().findings.len();
+        observer.attach(node.handle().clone(), self.setup.data_dir.clone(), findings);
+        observer
+    }
+
+    /// Asks its node, whatever the party does meanwhile.
+    #[cfg(test)]
+    pub fn node_handle(&self) -> NodeHandle {
+        self.handle().expect("its node runs").clone()
+    }
+
+    /// Gives its next process a meter of its own.
+    #[cfg(test)]
+    pub fn forget_metrics(&mut self) {
+        self.setup.metrics = crate::metrics::Metrics::new();
+    }
+
     /// How its node's chain service does.
     #[cfg(test)]
     pub fn chain(&self) -> Option<crate::chain::ChainWatch> {

@@ -7,6 +7,10 @@ pub struct Counters {
     pub queued: u64,
     /// Frames received and handed to the caller.
     pub received: u64,
+    /// Bytes of messages that a session has taken from its queue, without what the encryption adds.
+    pub bytes_sent: u64,
+    /// Bytes of messages received, without what the encryption adds.
+    pub bytes_received: u64,
     /// Messages dropped: no session with the peer.
     pub dropped_no_session: u64,
     /// Messages dropped: the peer's queue was full (it reads too slowly).

@@ -133,6 +133,7 @@ impl<C: Clock> Session<'_, C> {
                     self.pulse.heard(clock.now_ms());
                     match message {
                         Ok(Message::Data(bytes)) => {
+                            shared.count(|c| c.bytes_received += bytes.len() as u64);
                             self.event = Some(NetEvent::Frame { peer: self.peer, bytes });
                         }
                         Ok(Message::Ping) => self.pulse.pong_due = true,
@@ -156,9 +157,14 @@ impl<C: Clock> Session<'_, C> {
         if std::mem::take(&mut self.pulse.ping_due) {
             self.writer.push(&Message::Ping, &mut self.noise)?;
         }
+        let mut sent = 0;
         while self.writer.pending_bytes() < BATCH_BYTES {
             let Some(bytes) = self.ports.queue.pop() else { break };
+            sent += bytes.len() as u64;
             self.writer.push(&Message::Data(bytes), &mut self.noise)?;
+        }
+        if sent > 0 {
+            self.ports.shared.count(|c| c.bytes_sent += sent);
         }
         if !self.writer.is_idle() {
             self.pulse.spoke(self.ports.clock.now_ms());

@@ -45,7 +45,11 @@ async fn a_connected_peer_is_up_and_exchanges_frames() {
         assert_eq!(one.handle.send(two.address, large.clone()), SendOutcome::Queued);
         sleep(ms(100)).await;
         assert_eq!(two.frames().last(), Some(&large));
-        assert_eq!(one.handle.counters().dials, 1);
+        let (sent, received) = (one.handle.counters(), two.handle.counters());
+        assert_eq!(sent.dials, 1);
+        let text = format!("once to {}", two.address);
+        assert_eq!(sent.bytes_sent, (text.len() + large.len()) as u64);
+        assert_eq!((sent.queued, sent.bytes_sent), (received.received, received.bytes_received));
     })
     .await;
 }

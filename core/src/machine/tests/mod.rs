@@ -8,6 +8,7 @@ mod messages;
 mod outbox;
 mod recovery;
 mod space;
+mod tally;
 mod versions;
 mod virtual_messages;
 mod virtuals;
