@@ -13,7 +13,8 @@
 //!   nonce, for at least an eighth more.
 //! - Every nonce from the chain's up to the highest wanted one is occupied, so nothing waits behind a gap; what stands below an urgent
 //!   transaction is as urgent as it.
-//! - What the node has not asked for in [`Fees::wanted_s`] is pushed no more. It may still be mined, as anything that was ever broadcast.
+//! - What the node [withdraws](Account::withdraw), or has not asked for in [`Fees::wanted_s`], is pushed no more: where its nonce is in the
+//!   way, a copy of what waits above takes its place. It may still be mined, as anything that was ever broadcast.
 //! - A nonce that the chain has used is kept until no reorg that the node survives gives it back.
 //!
 //! Nothing here is in the log. After a crash the account begins with the nonce at the endpoint's head, and the wishes, which the log
@@ -28,7 +29,7 @@ use alloy_primitives::B256;
 
 use crate::chain_view::REORG_BLOCKS_MAX;
 use crate::config::{Config, Fees};
-use crate::effect::Urgency;
+use crate::effect::{Urgency, Wish};
 use crate::nitro::Call;
 use crate::types::{Amount, BlockNum, ChainTime, ChannelId, FeePerGas};
 
@@ -114,7 +115,7 @@ pub struct Account {
 /// What was done with one nonce.
 #[derive(Clone, Debug)]
 struct Place {
-    wish: Wish,
+    asked: Asked,
     fee: FeePerGas,
     /// `None`: must be broadcast, once more if it was.
     hash: Option<TxHash>,
@@ -124,13 +125,16 @@ struct Place {
     taken: bool,
 }
 
-/// What the node wants.
+/// What the node asked for.
 #[derive(Clone, Debug)]
-struct Wish {
+struct Asked {
+    /// On account of which wish.
+    wish: Option<Wish>,
     call: Call,
     urgency: Urgency,
     /// The head's time when the node last said so.
     at: ChainTime,
+    is_withdrawn: bool,
 }
 
 impl Account {
@@ -170,30 +174,40 @@ impl Account {
         self.push()
     }
 
-    /// Takes on a wish, or takes note that it is still there; `at_stake` channels must remain defensible. What must be broadcast now, as
-    /// for [`Account::block`].
+    /// Takes on a call for a wish, or takes note that it is still there; `at_stake` channels must remain defensible. What must be broadcast
+    /// now, as for [`Account::block`].
     ///
     /// # Errors
     /// [`Withheld`]; nothing has changed but the [count](Account::withheld).
     pub fn submit(
         &mut self,
+        wish: Option<Wish>,
         call: Call,
         urgency: Urgency,
         at_stake: u64,
     ) -> Result<Vec<Tx>, Withheld> {
-        let wish = Wish { call, urgency, at: self.head.time };
-        if !self.is_wanted(&wish) {
+        let asked = Asked { wish, call, urgency, at: self.head.time, is_withdrawn: false };
+        if !self.is_wanted(&asked) {
             return Ok(Vec::new());
         }
-        if let Some(place) = self.open.values_mut().find(|p| p.wish.call == wish.call) {
-            place.wish = wish;
+        if let Some(place) = self.open.values_mut().find(|p| p.asked.call == asked.call) {
+            place.asked = asked;
             return Ok(self.push());
         }
-        self.check_reserve(&wish.call, at_stake).inspect_err(|_| self.withheld += 1)?;
-        if !self.replace_same(&wish) {
-            self.allot(wish);
+        self.check_reserve(&asked.call, at_stake).inspect_err(|_| self.withheld += 1)?;
+        if !self.replace_same(&asked) {
+            self.allot(asked);
         }
         Ok(self.push())
+    }
+
+    /// Takes note that the node wishes this no more: a newer state stands, or it is done. Its calls are not broadcast again, whatever
+    /// becomes of their nonces, until the node asks for them anew.
+    pub fn withdraw(&mut self, wish: &Wish) {
+        let used = self.used.values_mut().map(|(place, _)| place);
+        for place in self.open.values_mut().chain(used) {
+            place.asked.is_withdrawn |= place.asked.wish.as_ref() == Some(wish);
+        }
     }
 
     /// Takes note of what the endpoint said to a transaction. What must be broadcast in its place.
@@ -201,7 +215,7 @@ impl Account {
         let urgency = self.urgency_from(tx.nonce);
         let push = self.push_of(urgency);
         let Some(place) = self.open.get_mut(&tx.nonce) else { return Vec::new() };
-        if place.fee != tx.fee || place.wish.call != tx.call {
+        if place.fee != tx.fee || place.asked.call != tx.call {
             return Vec::new();
         }
         match answer {
@@ -235,34 +249,34 @@ impl Account {
         let open = self.open.split_off(&nonce.saturating_add(1));
         let mut again = None;
         for (at, place) in core::mem::replace(&mut self.open, open) {
-            if at == nonce && !place.taken && self.is_wanted(&place.wish) {
-                again = Some(place.wish);
+            if at == nonce && !place.taken && self.is_wanted(&place.asked) {
+                again = Some(place.asked);
             } else {
                 self.used.insert(at, (place, self.head.number));
             }
         }
         self.head.nonce = nonce.saturating_add(1);
-        if let Some(wish) = again {
-            self.allot(wish);
+        if let Some(asked) = again {
+            self.allot(asked);
         }
         self.push()
     }
 
     /// Puts a wish in the place of one of the same key; says whether that can be.
-    fn replace_same(&mut self, wish: &Wish) -> bool {
-        let (push, fresh) = (self.push_of(wish.urgency), self.fresh());
-        let key = key_of(&wish.call);
-        let Some(place) = self.open.values_mut().rfind(|p| key_of(&p.wish.call) == key) else {
+    fn replace_same(&mut self, asked: &Asked) -> bool {
+        let (push, fresh) = (self.push_of(asked.urgency), self.fresh());
+        let key = key_of(&asked.call);
+        let Some(place) = self.open.values_mut().rfind(|p| key_of(&p.asked.call) == key) else {
             return false;
         };
         let Some(fee) = push.raised(place.fee, fresh) else { return false };
-        place.put(wish.clone(), fee, self.head.number);
+        place.put(asked.clone(), fee, self.head.number);
         true
     }
 
     /// Gives a wish the lowest nonce that is free, or whose transaction is lost and wanted no more.
-    fn allot(&mut self, wish: Wish) {
-        let (push, fresh) = (self.push_of(wish.urgency), self.fresh());
+    fn allot(&mut self, asked: Asked) {
+        let (push, fresh) = (self.push_of(asked.urgency), self.fresh());
         let mut nonce = self.head.nonce;
         loop {
             match self.open.get(&nonce) {
@@ -271,7 +285,7 @@ impl Account {
                     if let Some(fee) = push.raised(place.fee, fresh) {
                         let now = self.head.number;
                         if let Some(place) = self.open.get_mut(&nonce) {
-                            place.put(wish, fee, now);
+                            place.put(asked, fee, now);
                         }
                         return;
                     }
@@ -280,22 +294,24 @@ impl Account {
             }
             nonce += 1;
         }
-        self.open.insert(nonce, Place::new(wish, push.first(fresh), self.head.number));
+        self.open.insert(nonce, Place::new(asked, push.first(fresh), self.head.number));
     }
 
     /// Everything that must be broadcast.
     fn push(&mut self) -> Vec<Tx> {
-        let wanted = |(_, p): &(&u64, &Place)| self.is_wanted(&p.wish);
+        let wanted = |(_, p): &(&u64, &Place)| self.is_wanted(&p.asked);
         let Some((&top, _)) = self.open.iter().rfind(wanted) else { return Vec::new() };
         self.fill(top);
         let fresh = self.fresh();
         let mut txs = Vec::new();
-        let mut urgency = Urgency::Normal;
+        let (mut urgency, mut above) = (Urgency::Normal, None);
         let nonces: Vec<u64> = self.open.range(..=top).rev().map(|(nonce, _)| *nonce).collect();
         for nonce in nonces {
             let Some(place) = self.open.get(&nonce) else { continue };
-            if self.is_wanted(&place.wish) {
-                urgency = urgency.or(place.wish.urgency);
+            let is_wanted = self.is_wanted(&place.asked);
+            if is_wanted {
+                urgency = urgency.or(place.asked.urgency);
+                above = Some(place.asked.clone());
             }
             let push = self.push_of(urgency);
             let (now, frozen) = (self.head.number, self.config.mutant("fee-never-bumped"));
@@ -306,6 +322,10 @@ impl Account {
                 (place.fee, place.hash, place.sent_at) = (fee, None, now);
             }
             if place.hash.is_none() {
+                // What nobody wants any more must not be said again: it may be an old state.
+                if let Some(above) = above.clone().filter(|_| !is_wanted) {
+                    place.asked = above;
+                }
                 txs.push(place.tx(nonce));
             }
         }
@@ -316,17 +336,17 @@ impl Account {
     /// Occupies every nonce below `top`: gaps, and lost transactions that nobody wants, get a copy of what waits above them.
     fn fill(&mut self, top: u64) {
         let fresh = self.fresh();
-        let mut above: Option<Wish> = None;
+        let mut above: Option<Asked> = None;
         for nonce in (self.head.nonce.max(top.saturating_sub(FILL_MAX))..=top).rev() {
             let found = self.open.get(&nonce);
             if let Some(place) = found.filter(|place| !self.is_idle(place)) {
-                if self.is_wanted(&place.wish) {
-                    above = Some(place.wish.clone());
+                if self.is_wanted(&place.asked) {
+                    above = Some(place.asked.clone());
                 }
                 continue;
             }
-            let Some(wish) = above.clone() else { continue };
-            let push = self.push_of(wish.urgency);
+            let Some(asked) = above.clone() else { continue };
+            let push = self.push_of(asked.urgency);
             let fee = match found {
                 None => Some(push.first(fresh)),
                 // Where no more may be offered, what was lost is sent once more.
@@ -334,7 +354,7 @@ impl Account {
             };
             let taken = found.is_some_and(|place| place.taken);
             if let Some(fee) = fee {
-                let place = Place { taken, ..Place::new(wish, fee, self.head.number) };
+                let place = Place { taken, ..Place::new(asked, fee, self.head.number) };
                 self.open.insert(nonce, place);
             }
         }
@@ -342,8 +362,8 @@ impl Account {
 
     /// Most of what is wanted at this nonce and above.
     fn urgency_from(&self, nonce: u64) -> Urgency {
-        let above = self.open.range(nonce..).filter(|(_, p)| self.is_wanted(&p.wish));
-        above.fold(Urgency::Normal, |most, (_, p)| most.or(p.wish.urgency))
+        let above = self.open.range(nonce..).filter(|(_, p)| self.is_wanted(&p.asked));
+        above.fold(Urgency::Normal, |most, (_, p)| most.or(p.asked.urgency))
     }
 
     fn push_of(&self, urgency: Urgency) -> Push {
@@ -358,16 +378,16 @@ impl Account {
         FeePerGas(self.head.base_fee.0.saturating_mul(2))
     }
 
-    /// Whether the node asked for it lately, and it can still do what it is for.
-    fn is_wanted(&self, wish: &Wish) -> bool {
-        let late =
-            matches!(wish.urgency, Urgency::Defence { deadline, .. } if deadline <= self.head.time);
-        !late && self.head.time.0 <= wish.at.0.saturating_add(self.fees.wanted_s)
+    /// Whether the node asked for it lately and did not withdraw it, and it can still do what it is for.
+    fn is_wanted(&self, asked: &Asked) -> bool {
+        let late = matches!(asked.urgency, Urgency::Defence { deadline, .. } if deadline <= self.head.time);
+        let lately = self.head.time.0 <= asked.at.0.saturating_add(self.fees.wanted_s);
+        lately && !late && !asked.is_withdrawn
     }
 
     /// Whether its nonce can be given to something else.
     fn is_idle(&self, place: &Place) -> bool {
-        place.hash.is_none() && !self.is_wanted(&place.wish)
+        place.hash.is_none() && !self.is_wanted(&place.asked)
     }
 
     /// Deposits alone are held back: everything else gets money out.
@@ -377,7 +397,7 @@ impl Account {
         };
         let most = self.fees.defence_max.max(self.fees.max);
         let gas = self.fees.defence_gas.saturating_mul(at_stake);
-        let committed = self.open.values().map(|p| native_deposit(&p.wish.call));
+        let committed = self.open.values().map(|p| native_deposit(&p.asked.call));
         let spent = committed.fold(native_deposit(call), Amount::saturating_add);
         let deposit_gas = self.fees.max.times(DEPOSIT_GAS);
         let needed = most.times(gas).saturating_add(deposit_gas).saturating_add(spent);
@@ -391,16 +411,16 @@ impl Account {
 }
 
 impl Place {
-    fn new(wish: Wish, fee: FeePerGas, now: BlockNum) -> Place {
-        Place { wish, fee, hash: None, sent_at: now, taken: false }
+    fn new(asked: Asked, fee: FeePerGas, now: BlockNum) -> Place {
+        Place { asked, fee, hash: None, sent_at: now, taken: false }
     }
 
-    fn put(&mut self, wish: Wish, fee: FeePerGas, now: BlockNum) {
-        *self = Place { wish, fee, hash: None, sent_at: now, taken: self.taken };
+    fn put(&mut self, asked: Asked, fee: FeePerGas, now: BlockNum) {
+        *self = Place { asked, fee, hash: None, sent_at: now, taken: self.taken };
     }
 
     fn tx(&self, nonce: u64) -> Tx {
-        Tx { nonce, fee: self.fee, call: self.wish.call.clone() }
+        Tx { nonce, fee: self.fee, call: self.asked.call.clone() }
     }
 }
 

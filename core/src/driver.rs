@@ -28,6 +28,7 @@ use crate::input::Verified;
 use crate::log::{self, FileRepair, FileWrite, Files, Finding, LogTail, Payload, SyncSet};
 use crate::machine::{Handled, Node, NodeState, Start, StartError, Tally};
 use crate::nitro::SecretKey;
+use crate::snapshot::{Snapshot, SnapshotError};
 use crate::types::{Lsn, Timestamp};
 
 /// What must happen next.
@@ -71,6 +72,9 @@ pub enum OpenError {
     /// The log belongs to something else.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The snapshot does not belong to the log.
+    #[error("snapshot: {0}")]
+    Snapshot(#[from] SnapshotError),
 }
 
 /// A node together with its log and what waits to be released. Cloning it clones everything.
@@ -162,6 +166,25 @@ impl Driver {
         Driver::resume(opened, replayed, pins, key, config, start, now)
     }
 
+    /// [`Driver::open`] without folding what is in the snapshot. Segments below its [`Snapshot::base`] need not be there.
+    ///
+    /// # Errors
+    /// As there, and [`OpenError::Snapshot`]: start without it, but never after [`SnapshotError::Ahead`].
+    pub fn open_at(
+        snapshot: Snapshot,
+        files: &Files,
+        pins: Pins,
+        key: SecretKey,
+        config: Config,
+        start: Start,
+        now: Timestamp,
+    ) -> Result<Driver, OpenError> {
+        let opened = log::open_from(files, snapshot.base())?;
+        snapshot.check(&opened)?;
+        let replayed = Replayed::from_snapshot(snapshot, &opened)?;
+        Driver::resume(opened, replayed, pins, key, config, start, now)
+    }
+
     /// [`Driver::open`] for a caller that has read the log already, and reads more in it than the node does.
     ///
     /// # Errors
@@ -234,6 +257,15 @@ impl Driver {
     /// What the log amounts to up to [`Driver::durable`]: a fold over the synced log gives the same.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// The state as it is on the disk, for a start that shall be quick; `None` while the state in memory is ahead of the log.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        let state = self.node.state();
+        let is_durable = state.lsn() == self.durable && self.doing == Doing::Nothing;
+        let (base, head) = (self.tail.begins(), self.tail.head());
+        let at = self.clock.ours;
+        is_durable.then(|| Snapshot::new(base, at, head, state.clone(), self.tally))
     }
 
     /// Whether nothing waits for a signature, for the disk or for release.
@@ -416,9 +448,32 @@ impl Replayed {
         opened: &log::Opened<'_>,
         watch: &mut dyn FnMut(Progress),
     ) -> Result<Replayed, log::UnknownEvent> {
-        let Replayed { mut state, mut last_at, mut tally } = Replayed::default();
-        let end = opened.tail.end();
-        for batch in &opened.batches {
+        Replayed::default().on(&opened.batches, opened.tail.end(), watch)
+    }
+
+    /// Folds an opened log on from a snapshot that it passes through.
+    ///
+    /// # Errors
+    /// As [`Replayed::of`].
+    pub fn from_snapshot(
+        snapshot: Snapshot,
+        opened: &log::Opened<'_>,
+    ) -> Result<Replayed, log::UnknownEvent> {
+        let newer = opened.batches.partition_point(|batch| batch.last() <= snapshot.end());
+        let newer = opened.batches.get(newer..).unwrap_or_default();
+        let (state, last_at, tally) = snapshot.into_parts();
+        Replayed { state, last_at, tally }.on(newer, opened.tail.end(), &mut |_| {})
+    }
+
+    /// Folds these batches on.
+    fn on(
+        self,
+        batches: &[log::BatchRef<'_>],
+        end: Lsn,
+        watch: &mut dyn FnMut(Progress),
+    ) -> Result<Replayed, log::UnknownEvent> {
+        let Replayed { mut state, mut last_at, mut tally } = self;
+        for batch in batches {
             for event in log::events(batch) {
                 let (at, recorded) = event?;
                 tally.apply(&mut state, at, recorded.event);

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{ObjectiveId, RejectReason};
+use crate::event::{MessageKey, ObjectiveId, RejectReason, WantedTx};
 use crate::input::{RequestId, Space};
 use crate::nitro::Call;
 use crate::types::{Address, Amount, BlockNum, ChainTime, ChannelId, TurnNum};
@@ -31,12 +31,23 @@ pub enum Effect {
     /// See to it that a transaction is mined; said again for as long as it is wanted. Whether anything is broadcast, at which nonce
     /// and for how much, is the [account](crate::account)'s business. See [`Call`] for what happens when it is mined twice.
     Submit {
+        /// On account of which wish; `None` by somebody who withdraws nothing.
+        wish: Option<Wish>,
         /// The call.
         call: Call,
         /// What hangs on its time.
         urgency: Urgency,
         /// Channels of ours that are not finished: each may have to be defended.
         at_stake: u64,
+    },
+    /// What was [submitted](Effect::Submit) for this wish is wanted no more: it is done, or a newer state stands. Said once; whoever misses
+    /// it goes on for [`Fees::wanted_s`](crate::config::Fees::wanted_s).
+    ///
+    /// # Danger
+    /// A challenge that is broadcast again after a newer state is supported can be mined again, and stands until it is answered.
+    Withdraw {
+        /// The wish.
+        wish: Wish,
     },
     /// Ask the chain endpoint for blocks.
     FetchBlocks {
@@ -57,8 +68,28 @@ pub enum Effect {
 impl Effect {
     /// A transaction that can wait, by somebody who defends nothing.
     pub fn submit(call: Call) -> Effect {
-        Effect::Submit { call, urgency: Urgency::Normal, at_stake: 0 }
+        Effect::Submit { wish: None, call, urgency: Urgency::Normal, at_stake: 0 }
     }
+}
+
+/// Something that the state says must reach the world, again and again until the state says that it has: see [`machine`](crate::machine).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Wish {
+    /// On whose behalf.
+    pub channel: ChannelId,
+    /// What.
+    pub want: Want,
+}
+
+/// What is wished for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Want {
+    /// A message that the peer acknowledges once durable.
+    Message(MessageKey),
+    /// The deposit that the channel records.
+    Deposit,
+    /// Another transaction.
+    Tx(WantedTx),
 }
 
 /// What hangs on the time at which a transaction is mined.

@@ -15,6 +15,7 @@
 //! objective                  one flowchart a file
 //! machine                    decide, apply, wishes
 //! log                        durable bytes
+//! snapshot                   the state at one position of them
 //! driver                     the order
 //! ```
 
@@ -49,5 +50,7 @@ pub mod objective;
 pub mod machine;
 
 pub mod log;
+
+pub mod snapshot;
 
 pub mod driver;

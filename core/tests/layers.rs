@@ -17,6 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["objective"],
     &["machine"],
     &["log"],
+    &["snapshot"],
     &["driver"],
 ];
 

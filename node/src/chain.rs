@@ -6,6 +6,7 @@ use fairway_chain::{Chain, Counters, GasKey, Health, Settings, SettingsError};
 use fairway_core::config::Config;
 use fairway_core::driver::Driver;
 use fairway_core::effect::Urgency;
+use fairway_core::effect::Wish;
 use fairway_core::input::Input;
 use fairway_core::nitro::Call;
 use fairway_core::types::{Address, BlockNum};
@@ -71,10 +72,18 @@ impl ChainSetup {
 
 impl ChainPort {
     /// Takes on a transaction that the node wants, or notes that it still does.
-    pub fn submit(&self, call: Call, urgency: Urgency, at_stake: u64) {
+    pub fn submit(&self, wish: Option<Wish>, call: Call, urgency: Urgency, at_stake: u64) {
         match self {
-            ChainPort::Development(endpoint) => endpoint.submit(call, urgency, at_stake),
-            ChainPort::Ethereum(chain) => chain.submit(call, urgency, at_stake),
+            ChainPort::Development(endpoint) => endpoint.submit(wish, call, urgency, at_stake),
+            ChainPort::Ethereum(chain) => chain.submit(wish, call, urgency, at_stake),
+        }
+    }
+
+    /// Takes note that the node wants it no more.
+    pub fn withdraw(&self, wish: Wish) {
+        match self {
+            ChainPort::Development(endpoint) => endpoint.withdraw(wish),
+            ChainPort::Ethereum(chain) => chain.withdraw(wish),
         }
     }
 

@@ -75,6 +75,9 @@ pub struct RunConfig {
     /// Which chain.
     #[serde(default)]
     pub chain: ChainConfig,
+    /// When the state is kept for the next start.
+    #[serde(default)]
+    pub snapshots: crate::snapshots::Settings,
     /// How much is told.
     #[serde(default)]
     pub log_level: LogLevel,
@@ -345,7 +348,7 @@ kind = "development"
             edits.iter().map(|(from, to)| complaint(&GOOD.replacen(from, to, 1))).collect();
         insta::assert_snapshot!(told.join("\n"), @r#"
         FILE:4: p2p_listen: expected an IP address with a port, such as 127.0.0.1:4100
-        FILE:4: p2p_lisen: unknown field `p2p_lisen`, expected one of `data_dir`, `key_file`, `p2p_listen`, `peers`, `rpc_url`, `chain`, `log_level`, `metrics_port`, `metrics`, `log`
+        FILE:4: p2p_lisen: unknown field `p2p_lisen`, expected one of `data_dir`, `key_file`, `p2p_listen`, `peers`, `rpc_url`, `chain`, `snapshots`, `log_level`, `metrics_port`, `metrics`, `log`
         FILE:11: kind: unknown variant `mainnet`, expected `development` or `ethereum`
         FILE:7: address: expected an Ethereum address, 0x and 40 hexadecimal digits
         FILE:2: data_dir: invalid type: integer `7`, expected path string

@@ -159,6 +159,19 @@ impl DataDir {
         read(&self.path)
     }
 
+    /// [`DataDir::read`] without the segments below `first`.
+    ///
+    /// # Errors
+    /// [`FilesError::Io`].
+    pub fn read_from(&self, first: u32) -> Result<Files, FilesError> {
+        read_from(&self.path, first)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Executes one step of a repair: the changes in order, then the sync.
     ///
     /// # Errors
@@ -249,17 +262,33 @@ impl DataDir {
 /// # Errors
 /// [`FilesError::Io`].
 pub fn read(directory: &Path) -> Result<Files, FilesError> {
+    read_from(directory, 1)
+}
+
+/// [`read`] without the segments below `first`. The mirrors are read before the segments: of a log that is being written, no mirror then
+/// holds more than its segment.
+///
+/// # Errors
+/// [`FilesError::Io`].
+pub fn read_from(directory: &Path, first: u32) -> Result<Files, FilesError> {
     let at = |path: &Path, doing| {
         let path = path.to_path_buf();
         move |source| FilesError::Io { path, doing, source }
     };
-    let mut files = Files::new();
+    let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).map_err(at(directory, "list this directory"))? {
         let entry = entry.map_err(at(directory, "list this directory"))?;
         if let Some(name) = entry.file_name().to_str().and_then(FileName::parse) {
-            let path = entry.path();
-            files.insert(name, fs::read(&path).map_err(at(&path, "read"))?);
+            found.insert(name, entry.path());
         }
+    }
+    let mut files = Files::new();
+    // In a name's order the mirrors come after the segments.
+    for (name, path) in found.into_iter().rev() {
+        if matches!(name, FileName::Segment(number) if number < first) {
+            continue;
+        }
+        files.insert(name, fs::read(&path).map_err(at(&path, "read"))?);
     }
     Ok(files)
 }

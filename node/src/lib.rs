@@ -18,7 +18,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod backup;
 mod chain;
+pub mod checkpoint;
 mod clock;
 pub mod config;
 mod devchain;
@@ -32,6 +34,7 @@ pub mod metrics;
 mod ports;
 pub mod run;
 mod runtime;
+pub mod snapshots;
 mod tcp;
 mod teller;
 pub mod version;

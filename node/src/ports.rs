@@ -21,6 +21,7 @@ use crate::clock::WallClock;
 use crate::files::{DataDir, FilesError};
 use crate::inbox::{Answer, Inbound, Watched, Watcher};
 use crate::metrics::{DiskCall, Metrics, Mode};
+use crate::snapshots::Keeper;
 use crate::teller::Teller;
 
 /// What one node's pump works with.
@@ -32,6 +33,7 @@ pub struct NodePorts {
     pub chain: ChainPort,
     pub notices: broadcast::Sender<Notice>,
     pub desk: Desk,
+    pub keeper: Keeper,
     pub metrics: Metrics,
     pub teller: Teller,
     /// Since when the driver works on the inputs that it was given last.
@@ -180,9 +182,10 @@ impl Ports for NodePorts {
             Effect::Send { peer, bytes } => drop(self.network.send(peer, bytes)),
             // Our own address or too many peers: the peer then has to dial us.
             Effect::Connect { peer } => drop(self.network.connect(peer)),
-            Effect::Submit { call, urgency, at_stake } => {
-                self.chain.submit(call, urgency, at_stake);
+            Effect::Submit { wish, call, urgency, at_stake } => {
+                self.chain.submit(wish, call, urgency, at_stake);
             }
+            Effect::Withdraw { wish } => self.chain.withdraw(wish),
             Effect::FetchBlocks { from } => self.chain.fetch(from),
             Effect::Reply { request, reply } => {
                 if let Some(waiting) = self.desk.replies.remove(&request) {
@@ -238,6 +241,7 @@ impl Ports for NodePorts {
         }
         self.teller.tell(driver);
         self.chain.learn(driver);
+        self.keeper.look(driver);
         self.desk.watchers.retain_mut(|watcher| watcher(driver) == Watched::NotYet);
     }
 }

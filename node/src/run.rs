@@ -9,7 +9,7 @@ use std::time::Duration;
 use fairway_chain::{GasKey, Health};
 use fairway_core::config::Config;
 use fairway_core::event::Pins;
-use fairway_core::types::Address;
+use fairway_core::types::{Address, Lsn};
 use fairway_transport::ChainPin;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,7 +22,7 @@ use crate::devchain::{self, DevChain};
 use crate::files::FilesError;
 use crate::logs::{self, LogError, Logs};
 use crate::metrics::{self, Metrics, Observer};
-use crate::runtime::{RunningNode, Setup, StartError, transport_config};
+use crate::runtime::{Opened, RunningNode, Setup, StartError, transport_config};
 use crate::tcp::AddressBook;
 
 /// Why a node does not run, or no longer.
@@ -94,7 +94,7 @@ pub async fn run(path: &Path, stop: impl Future<Output = ()>) -> Result<(), RunE
     let watched_at = watch(&config, observer.clone()).await?;
     let (key, node_seed) = load_key(&config.key_file)?;
     let me = key.address();
-    let data_dir = config.data_dir.clone();
+    let (data_dir, snapshots) = (config.data_dir.clone(), config.snapshots.clone());
     let chosen = config.chosen().map_err(|(key, what)| {
         RunError::Config(ConfigError::Value { path: path.to_path_buf(), key, what })
     })?;
@@ -120,10 +120,12 @@ pub async fn run(path: &Path, stop: impl Future<Output = ()>) -> Result<(), RunE
         }),
         peers: AddressBook(config.book()),
         chain,
+        snapshots,
         metrics,
     };
     let mut node = RunningNode::start(setup, listener).await?;
     observer.attach(node.handle().clone(), data_dir, node.opened().findings.len());
+    tell_opened(node.opened());
     eprintln!("fairway: node {me} listens at {at}");
     eprintln!("fairway: metrics and health at http://{watched_at}");
     if is_development {
@@ -142,6 +144,17 @@ pub async fn run(path: &Path, stop: impl Future<Output = ()>) -> Result<(), RunE
         () = tell_health(health) => {}
     }
     Ok(())
+}
+
+/// An existing log is worth a line: whoever expected a new node is warned. What was mended is told by whoever opened it.
+fn tell_opened(opened: &Opened) {
+    if opened.lsn > Lsn::ZERO {
+        let folded = opened.lsn.0 - opened.from.0;
+        eprintln!(
+            "fairway: the log has {} events, {folded} of them after the snapshot",
+            opened.lsn
+        );
+    }
 }
 
 type OnChain = (ChainSetup, Pins, Config);

@@ -7,18 +7,20 @@
 //! chain ──────────────────────────blocks───────^
 //! ```
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use fairway_core::config::Config;
-use fairway_core::driver::{Driver, OpenError};
+use fairway_core::driver::{Driver, OpenError, Progress};
 use fairway_core::effect::Notice;
 use fairway_core::event::Pins;
 use fairway_core::input::{Command, Input};
 use fairway_core::log::Finding;
 use fairway_core::machine::Start;
 use fairway_core::nitro::{Crypto, SecretKey};
+use fairway_core::snapshot::{Snapshot, SnapshotError};
 use fairway_core::types::Lsn;
 use fairway_core::wire::WIRE_VERSIONS;
 use fairway_transport::pump::pump;
@@ -35,6 +37,7 @@ use crate::inbox::{self, Answer, Inbound, Inbox, Stopped, Watched};
 use crate::logs;
 use crate::metrics::{Metrics, Mode, Phase};
 use crate::ports::{Desk, Disk, DiskCounters, NodePorts};
+use crate::snapshots::{self, Keeper};
 use crate::tcp::{AddressBook, listen};
 use crate::teller::Teller;
 
@@ -59,6 +62,8 @@ pub struct Setup {
     pub chain: ChainSetup,
     /// Where it shows what it does; one for each node.
     pub metrics: Metrics,
+    /// When the state is kept for the next start.
+    pub snapshots: snapshots::Settings,
 }
 
 /// A node that runs. Dropping it is [`RunningNode::kill`] without waiting for the end.
@@ -76,6 +81,8 @@ pub struct RunningNode {
 pub struct Opened {
     /// Position of its last event; zero for a new node.
     pub lsn: Lsn,
+    /// Position of the last event that was not folded anew but taken from a snapshot; zero without one.
+    pub from: Lsn,
     /// What was mended.
     pub findings: Vec<Finding>,
 }
@@ -126,15 +133,19 @@ impl RunningNode {
         getrandom::fill(&mut fresh)?;
         let identity = Identity::new(&setup.key, Crypto::Real, setup.node_seed);
         let me = identity.address();
+        let signer = (identity.node_key().clone(), me);
         let (network, sessions, events) =
             Network::new(setup.transport, identity, fresh, clock, setup.peers.clone())?;
         let (data_dir, pins, key, config) = (setup.data_dir, setup.pins, setup.key, setup.config);
         let (chain_config, metrics) = (config.clone(), setup.metrics);
-        let at = metrics.clone();
+        let meter = metrics.clone();
         let opening =
-            tokio::task::spawn_blocking(move || open(data_dir, pins, key, config, clock, &at));
-        let (files, mut driver) = opening.await.expect("opening a log does not panic")?;
-        let opened = Opened { lsn: driver.durable(), findings: driver.findings().to_vec() };
+            tokio::task::spawn_blocking(move || open(data_dir, pins, key, config, clock, &meter));
+        let (files, mut driver, from) = opening.await.expect("opening a log does not panic")?;
+        let findings = driver.findings().to_vec();
+        let opened = Opened { lsn: driver.durable(), from, findings };
+        let at = files.path().to_path_buf();
+        let (keeper, keep) = Keeper::start(&setup.snapshots, at, from, signer, clock);
 
         let counters = Arc::new(DiskCounters::default());
         let (disk, free) = Disk::new(files, chain_config.reserve_bytes, counters.clone());
@@ -156,6 +167,7 @@ impl RunningNode {
             teller: Teller::default(),
             deriving: None,
             completed: Vec::new(),
+            keeper,
         };
         let chain = ports.chain.watch();
         let mut helpers = JoinSet::new();
@@ -164,6 +176,7 @@ impl RunningNode {
         helpers.spawn(forward(events, sender.clone()));
         helpers.spawn(logs::follow(notices.subscribe()));
         helpers.spawn(metrics.clone().upkeep());
+        helpers.spawn(keep);
         let pump = tokio::spawn(async move { pump(&mut driver, &mut ports).await });
         let handle =
             NodeHandle { inbox: sender, notices, disk: counters, network: sessions, chain };
@@ -272,7 +285,7 @@ pub fn transport_config(chain: ChainPin) -> fairway_transport::Config {
     fairway_transport::Config::new(chain, versions)
 }
 
-/// Opens data directory and log. Blocks.
+/// Opens data directory and log, from the newest snapshot that serves. Blocks.
 fn open(
     data_dir: PathBuf,
     pins: Pins,
@@ -280,32 +293,79 @@ fn open(
     config: Config,
     clock: WallClock,
     metrics: &Metrics,
-) -> Result<(DataDir, Driver), StartError> {
+) -> Result<(DataDir, Driver, Lsn), StartError> {
     let startup = metrics.startup();
     startup.enter(Phase::Reading);
     let began = Instant::now();
     let mut dir = DataDir::open(&data_dir)?;
     dir.hold_reserve(config.reserve_bytes)?;
-    let files = dir.read()?;
-    let read = began.elapsed();
+    let mut read = began.elapsed();
     startup.enter(Phase::Replaying);
-    let mut watch = |progress| startup.progress(progress);
-    let (start, now) = (Start::Normal, clock.now());
-    let opened = Driver::open_watched(&files, pins, key, config, start, now, &mut watch);
-    let driver = opened
-        .map_err(|source| StartError::Log { path: data_dir.clone(), source: Box::new(source) })?;
+    let (driver, from) = match go_on(&dir, &data_dir, pins, &key, &config, clock)? {
+        Some(opened) => opened,
+        None => {
+            startup.enter(Phase::Reading);
+            let files = dir.read()?;
+            read = began.elapsed();
+            startup.enter(Phase::Replaying);
+            let mut watch = |progress| startup.progress(progress);
+            let (start, now) = (Start::Normal, clock.now());
+            let driver = Driver::open_watched(&files, pins, key, config, start, now, &mut watch);
+            (driver.map_err(|source| refused(&data_dir, source))?, Lsn::ZERO)
+        }
+    };
+    let end = driver.durable();
+    startup.progress(Progress { replayed: end, end });
     let replay = began.elapsed().saturating_sub(read);
     startup.took(read, replay);
     metrics.derived(Mode::Cold, replay);
-    tell_opened(&data_dir, &driver);
-    Ok((dir, driver))
+    tell_opened(&data_dir, &driver, from);
+    Ok((dir, driver, from))
+}
+
+fn refused(data_dir: &Path, source: OpenError) -> StartError {
+    StartError::Log { path: data_dir.to_path_buf(), source: Box::new(source) }
+}
+
+/// Opens the log from the newest snapshot that serves, and says of which event it is; `None` where none does.
+fn go_on(
+    dir: &DataDir,
+    data_dir: &Path,
+    pins: Pins,
+    key: &SecretKey,
+    config: &Config,
+    clock: WallClock,
+) -> Result<Option<(Driver, Lsn)>, StartError> {
+    for (_, path) in snapshots::list(data_dir).unwrap_or_default() {
+        let (key, config, now) = (key.clone(), config.clone(), clock.now());
+        let found = fs::read(&path).map_err(|e| e.to_string());
+        let found = found.and_then(|bytes| Snapshot::decode(&bytes).map_err(|e| e.to_string()));
+        let why = match found {
+            Err(why) => why,
+            Ok(snapshot) => {
+                let (end, files) = (snapshot.end(), dir.read_from(snapshot.base().segment)?);
+                match Driver::open_at(snapshot, &files, pins, key, config, Start::Normal, now) {
+                    Ok(driver) => return Ok(Some((driver, end))),
+                    // Another snapshot would hide that the log went back.
+                    Err(e @ OpenError::Snapshot(SnapshotError::Ahead { .. })) => {
+                        return Err(refused(data_dir, e));
+                    }
+                    Err(OpenError::Snapshot(e)) => e.to_string(),
+                    Err(e) => return Err(refused(data_dir, e)),
+                }
+            }
+        };
+        warn!(snapshot = %path.display(), why, "a snapshot is passed over");
+    }
+    Ok(None)
 }
 
 /// An operator who did not expect a log there, or expected one, shall see it.
-fn tell_opened(data_dir: &Path, driver: &Driver) {
+fn tell_opened(data_dir: &Path, driver: &Driver, from: Lsn) {
     let lsn = driver.durable().0;
+    let folded = lsn.saturating_sub(from.0);
     let channels = driver.node().state().channel_map().len();
-    info!(data_dir = %data_dir.display(), events = lsn, lsn, channels, "the log is open");
+    info!(data_dir = %data_dir.display(), events = lsn, lsn, folded, channels, "the log is open");
     for finding in driver.findings() {
         warn!(data_dir = %data_dir.display(), %finding, "the log was mended");
     }
@@ -358,6 +418,7 @@ mod tests {
             peers: AddressBook::default(),
             chain: ChainSetup::Development(DevChain::start(Duration::from_millis(10), [].into())),
             metrics: Metrics::new(),
+            snapshots: snapshots::Settings { every_events: 1 },
         }
     }
 
@@ -396,6 +457,51 @@ mod tests {
         let waited = timeout(Duration::from_secs(10), node.handle().when(known)).await;
         assert!(waited.unwrap().unwrap().is_some());
         node.kill().await;
+    }
+
+    /// Goal: a start goes on from the newest snapshot that is sound, and comes to the same. Method: a node that keeps one after every
+    /// event; then the newest rots, then the log goes back.
+    #[tokio::test]
+    async fn a_start_goes_on_from_a_snapshot() {
+        let parent = tempfile::tempdir().unwrap();
+        let setup = setup(parent.path());
+        let node = start(&setup).await.unwrap();
+        let (terms, id) = terms(&setup);
+        node.handle().command(Command::Open(terms)).await.unwrap().unwrap();
+        let prefund = |d: &Driver| d.node().state().channels().next().and_then(|c| c.signed);
+        timeout(Duration::from_secs(10), node.handle().when(prefund)).await.unwrap().unwrap();
+        while snapshots::list(&setup.data_dir).unwrap().len() < 2 {
+            node.handle().when(|_| Some(())).await.unwrap();
+        }
+        node.kill().await;
+
+        let whole = setup.data_dir.clone();
+        let list = snapshots::list(&whole).unwrap();
+        let [(newest, path), (older, _)] = &list[..] else { panic!("{list:?}") };
+        let lines = crate::checkpoint::read(&whole).unwrap();
+        assert!(lines.iter().all(crate::checkpoint::Checkpoint::verify));
+
+        let quiet = Setup { snapshots: snapshots::Settings { every_events: 0 }, ..setup.clone() };
+        let node = start(&quiet).await.unwrap();
+        assert_eq!(node.opened().from, *newest);
+        let known = move |d: &Driver| d.node().state().channel(id).map(|_| ());
+        timeout(Duration::from_secs(10), node.handle().when(known)).await.unwrap().unwrap();
+        node.kill().await;
+
+        let good = fs::read(path).unwrap();
+        let mut bytes = good.clone();
+        bytes[40] ^= 1;
+        fs::write(path, bytes).unwrap();
+        let node = start(&quiet).await.unwrap();
+        assert_eq!(node.opened().from, *older);
+        node.kill().await;
+
+        fs::write(path, good).unwrap();
+        for file in ["000001.log", "tail.0", "tail.1"] {
+            fs::remove_file(whole.join(file)).unwrap();
+        }
+        let text = start(&quiet).await.err().unwrap().to_string();
+        assert!(text.contains("the log ends at record"), "{text}");
     }
 
     #[tokio::test]

@@ -55,7 +55,7 @@ fn take(account: &mut Account, txs: &[Tx]) {
 }
 
 fn submit(account: &mut Account, call: Call, urgency: Urgency) -> Vec<Tx> {
-    let txs = account.submit(call, urgency, 0).expect("nothing is withheld");
+    let txs = account.submit(None, call, urgency, 0).expect("nothing is withheld");
     take(account, &txs);
     txs
 }
@@ -168,6 +168,46 @@ fn what_nobody_wants_is_not_sent_again_and_leaves_its_nonce() {
     assert_eq!(again[0].nonce, 0);
 }
 
+fn wish(n: u8) -> Wish {
+    Wish { channel: channel(n), want: crate::effect::Want::Deposit }
+}
+
+#[test]
+fn what_is_withdrawn_is_not_sent_again_though_its_nonce_comes_back() {
+    let mut account = account();
+    let ask = |account: &mut Account, n: u8, call: Call| {
+        let txs =
+            account.submit(Some(wish(n)), call, Urgency::Normal, 0).expect("nothing is withheld");
+        take(account, &txs);
+        txs
+    };
+    let first = ask(&mut account, 1, payout(1, 0));
+    block(&mut account, Head { nonce: 1, ..head(2) });
+    account.withdraw(&wish(1));
+    let lost = BTreeSet::from([hash(&first[0])]);
+    assert_eq!(account.block(head(3), &lost), vec![], "nothing stands above it");
+
+    let second = ask(&mut account, 2, payout(2, 0));
+    assert_eq!(second.iter().map(|tx| tx.nonce).collect::<Vec<_>>(), [0], "it has left its nonce");
+    assert_eq!(second[0].call, payout(2, 0));
+
+    // Asked for anew it is wanted.
+    assert_eq!(ask(&mut account, 1, payout(1, 0))[0].call, payout(1, 0));
+}
+
+#[test]
+fn what_is_withdrawn_and_stuck_makes_room_for_what_waits_above() {
+    let mut account = account();
+    let some = account.submit(Some(wish(1)), payout(1, 0), Urgency::Normal, 0);
+    take(&mut account, &some.expect("nothing is withheld"));
+    submit(&mut account, payout(2, 0), Urgency::Normal);
+    account.withdraw(&wish(1));
+    assert_eq!(block(&mut account, head(2)), vec![]);
+    let pushed = block(&mut account, head(4));
+    assert_eq!(places(&pushed), [(0, 23), (1, 23)]);
+    assert!(pushed.iter().all(|tx| tx.call == payout(2, 0)), "{pushed:?}");
+}
+
 #[test]
 fn a_used_nonce_is_kept_until_no_reorg_gives_it_back() {
     let mut account = account();
@@ -197,7 +237,7 @@ fn nonces_below_the_start_are_filled_when_a_reorg_gives_them_back() {
 #[test]
 fn an_unknown_neighbour_from_before_a_crash_is_outbid() {
     let mut account = account();
-    let tx = account.submit(deposit(1, 5), Urgency::Normal, 0).expect("nothing is withheld");
+    let tx = account.submit(None, deposit(1, 5), Urgency::Normal, 0).expect("nothing is withheld");
     let more = account.sent(&tx[0], Answer::Underpriced);
     assert_eq!(places(&more), [(0, 40)]);
     assert_eq!(account.sent(&tx[0], Answer::Underpriced), vec![], "that is history");
@@ -218,13 +258,13 @@ fn deposits_leave_enough_to_defend_what_is_there() {
     block(&mut account, with(needed - 1));
     let (channel, missing) = (channel(1), Amount::wei(1));
     let withheld = Err(Withheld::Reserve { channel, missing });
-    assert_eq!(account.submit(deposit(1, 5), Urgency::Normal, 2), withheld);
-    assert_eq!(account.submit(payout(1, 0), Urgency::Normal, 2).map(|txs| txs.len()), Ok(1));
+    assert_eq!(account.submit(None, deposit(1, 5), Urgency::Normal, 2), withheld);
+    assert_eq!(account.submit(None, payout(1, 0), Urgency::Normal, 2).map(|txs| txs.len()), Ok(1));
     assert_eq!(account.withheld(), 1);
     block(&mut account, with(needed));
-    assert_eq!(account.submit(deposit(1, 5), Urgency::Normal, 2).map(|txs| txs.len()), Ok(1));
+    assert_eq!(account.submit(None, deposit(1, 5), Urgency::Normal, 2).map(|txs| txs.len()), Ok(1));
     // What the first one takes is spoken for.
-    let second = account.submit(deposit(2, 5), Urgency::Normal, 2);
+    let second = account.submit(None, deposit(2, 5), Urgency::Normal, 2);
     assert!(matches!(second, Err(Withheld::Reserve { missing, .. }) if missing == Amount::wei(5)));
 }
 

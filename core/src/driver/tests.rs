@@ -1,5 +1,9 @@
 //! The order of append, sync and release, with two real drivers over disks that lose what was not synced.
 
+extern crate std;
+
+use std::path::Path;
+
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -14,6 +18,7 @@ use crate::log::Change;
 use crate::machine::testkit::{ALICE, BOB, block_ref, key_of};
 use crate::nitro::adjudicator::Adjudicator;
 use crate::nitro::{Call, Crypto};
+use crate::snapshot::{Snapshot, SnapshotError};
 use crate::types::BlockNum;
 use crate::wire::Wire;
 
@@ -23,6 +28,8 @@ struct Actor {
     files: Files,
     durable: Files,
     inputs: VecDeque<Input>,
+    /// As it stands on a disk.
+    snapshot: Option<Vec<u8>>,
 }
 
 impl Actor {
@@ -30,7 +37,24 @@ impl Actor {
         let key = key_of(who);
         let driver =
             Driver::open(&files, pins(&key), key, Config::default(), Start::Normal, now).unwrap();
-        Actor { driver, durable: files.clone(), files, inputs: VecDeque::new() }
+        Actor { driver, durable: files.clone(), files, inputs: VecDeque::new(), snapshot: None }
+    }
+
+    /// The power fails: what was synced is left. It goes on from its snapshot, which must come to the same as its whole log.
+    fn reopen(&mut self, who: usize, now: Timestamp) {
+        let snapshot = self.snapshot.take();
+        *self = Actor::open(who, self.durable.clone(), now);
+        let Some(bytes) = snapshot else { return };
+        let found = Snapshot::decode(&bytes).unwrap();
+        let (key, config) = (key_of(who), Config::default());
+        let at = Driver::open_at(found, &self.files, pins(&key), key, config, Start::Normal, now)
+            .unwrap();
+        let (whole, quick) = (&self.driver, &at);
+        assert_eq!(quick.node().state(), whole.node().state());
+        assert_eq!((quick.durable(), &quick.tail), (whole.durable(), &whole.tail));
+        assert_eq!((&quick.repairs, quick.clock.ours), (&whole.repairs, whole.clock.ours));
+        assert_eq!((quick.tally(), quick.node().tally()), (whole.tally(), whole.node().tally()));
+        (self.driver, self.snapshot) = (at, Some(bytes));
     }
 
     fn write(&mut self, write: &FileWrite) {
@@ -103,7 +127,7 @@ impl World {
             {
                 if *steps == 0 {
                     self.fuse = None;
-                    self.actors[who] = Actor::open(who, self.actors[who].durable.clone(), self.now);
+                    self.actors[who].reopen(who, self.now);
                 } else {
                     *steps -= 1;
                 }
@@ -124,6 +148,10 @@ impl World {
                 }
                 Step::Release(effect) => self.release(who, effect),
                 Step::Wait { until } => {
+                    if self.now.0.is_multiple_of(3) {
+                        actor.snapshot =
+                            actor.driver.snapshot().map(|s| s.encode()).or(actor.snapshot.take());
+                    }
                     let input = actor.inputs.pop_front();
                     let due = until.is_some_and(|at| at <= self.now);
                     if input.is_none() && !due {
@@ -157,7 +185,10 @@ impl World {
                 let head = self.blocks.last().unwrap().header;
                 self.actors[who].inputs.push_back(Input::Blocks { from, head, blocks });
             }
-            Effect::Connect { .. } | Effect::Reply { .. } | Effect::Notify(_) => {}
+            Effect::Withdraw { .. }
+            | Effect::Connect { .. }
+            | Effect::Reply { .. }
+            | Effect::Notify(_) => {}
         }
     }
 
@@ -269,6 +300,112 @@ fn a_replay_tells_how_far_it_is() {
     assert!(seen.iter().all(|p| p.end == end), "{seen:?}");
     assert!(seen.is_sorted_by(|a, b| a.replayed < b.replayed), "{seen:?}");
     assert_eq!(seen.last(), Some(&Progress { replayed: end, end }));
+}
+
+/// A log of some records, and a snapshot in its midst.
+fn with_snapshot() -> (Files, Snapshot) {
+    let mut world = World::new();
+    world.command(ALICE, Command::Open(terms()));
+    world.run();
+    let snapshot = world.actors[ALICE].driver.snapshot().unwrap();
+    (0..4).for_each(|_| world.step());
+    let actor = &world.actors[ALICE];
+    assert!(actor.driver.durable() > snapshot.end());
+    (actor.durable.clone(), snapshot)
+}
+
+fn open_at(snapshot: Snapshot, files: &Files) -> Result<Driver, OpenError> {
+    let (key, now) = (alice(), Timestamp(0));
+    Driver::open_at(snapshot, files, pins(&key), key, Config::default(), Start::Normal, now)
+}
+
+#[test]
+fn a_snapshot_of_another_log_is_refused() {
+    let (files, snapshot) = with_snapshot();
+    let opened = log::open(&files).unwrap();
+    let (state, head) = (snapshot.state().clone(), log::ChainHash([7; 32]));
+    let foreign = Snapshot::new(snapshot.base(), Timestamp(0), head, state, Tally::default());
+    let log = snapshot.head();
+    let expected = SnapshotError::Foreign { end: snapshot.end(), log, snapshot: head };
+    assert_eq!(foreign.check(&opened), Err(expected));
+    assert_eq!(open_at(foreign, &files).err(), Some(OpenError::Snapshot(expected)));
+    // What was counted before the snapshot goes on after it.
+    let (onward, whole) = (open_at(snapshot, &files).unwrap(), replayed(&files));
+    assert_eq!(onward.tally(), &whole.tally);
+    assert_eq!(onward.node().state(), &whole.state);
+}
+
+fn replayed(files: &Files) -> Replayed {
+    Replayed::of(&log::open(files).unwrap(), &mut |_| {}).unwrap()
+}
+
+/// Goal: a log that went back behind a snapshot is never taken for whole.
+#[test]
+fn a_log_that_ends_before_the_snapshot_is_refused() {
+    let (files, _) = with_snapshot();
+    let whole = Driver::open(
+        &files,
+        pins(&alice()),
+        alice(),
+        Config::default(),
+        Start::Normal,
+        Timestamp(0),
+    )
+    .unwrap();
+    let snapshot = whole.snapshot().unwrap();
+    let opened = log::open(&files).unwrap();
+    let cut = opened.batches.last().unwrap();
+    let mut shorter = LogTail::fresh();
+    let mut less = Files::new();
+    for batch in &opened.batches[..opened.batches.len() - 1] {
+        let append = shorter.append(batch.time, batch.count, batch.payload.to_vec());
+        for write in append.writes {
+            let file = less.entry(write.file).or_default();
+            file.truncate(write.offset as usize);
+            file.extend(write.bytes);
+        }
+        shorter.synced(append.end);
+    }
+    let expected = SnapshotError::Ahead { log: Lsn(cut.first.0 - 1), snapshot: snapshot.end() };
+    assert_eq!(open_at(snapshot, &less).err(), Some(OpenError::Snapshot(expected)));
+}
+
+#[test]
+fn a_rotten_snapshot_and_one_of_another_version_are_known() {
+    let (_, snapshot) = with_snapshot();
+    let bytes = snapshot.encode();
+    assert_eq!(Snapshot::decode(&bytes).as_ref(), Ok(&snapshot));
+    for at in (0..bytes.len()).step_by(97) {
+        let mut rotten = bytes.clone();
+        rotten[at] ^= 1;
+        assert_eq!(Snapshot::decode(&rotten), Err(SnapshotError::Damaged), "byte {at}");
+        assert_eq!(Snapshot::decode(&bytes[..at]), Err(SnapshotError::Damaged), "{at} bytes");
+    }
+    let mut newer = bytes[..bytes.len() - 32].to_vec();
+    newer[16] = 3;
+    let checksum = blake3::hash(&newer);
+    newer.extend(checksum.as_bytes());
+    assert_eq!(Snapshot::decode(&newer), Err(SnapshotError::Version { found: 3 }));
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/snapshot");
+    let older = std::fs::read(corpus.join("v1.snapshot")).unwrap();
+    assert_eq!(Snapshot::decode(&older), Err(SnapshotError::Version { found: 1 }));
+}
+
+/// Goal: whoever changes the layout of the state without raising the version is told. `UPDATE_GOLDEN=1` writes the file anew, which only
+/// a new version may need.
+#[test]
+fn a_snapshot_written_long_ago_is_read() {
+    let (_, snapshot) = with_snapshot();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/snapshot/v2.snapshot");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, snapshot.encode()).unwrap();
+    }
+    let stored = std::fs::read(&path).unwrap();
+    let found =
+        Snapshot::decode(&stored).expect("raise SNAPSHOT_VERSION with the layout of the state");
+    assert_eq!(found, snapshot);
+    assert_eq!(found.encode(), stored);
 }
 
 fn fresh() -> Driver {

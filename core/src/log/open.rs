@@ -5,6 +5,8 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::file::{At, FileName, FileRepair, Slot};
 use super::frame::{BatchRef, ChainHash, FORMAT_VERSION, FRAME_BYTES_MAX, Flaw, PREAMBLE_BYTES};
 use super::frame::{end_by_header, find_header};
@@ -98,7 +100,7 @@ pub enum Finding {
 }
 
 /// Where reading starts: everything before it was archived below a verified snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
     /// The first segment that is read.
     pub segment: u32,
@@ -111,6 +113,11 @@ pub struct Base {
 impl Base {
     /// The very beginning.
     pub const GENESIS: Base = Base { segment: 1, next: Lsn(1), head: ChainHash::GENESIS };
+
+    /// The position of the last event before it.
+    pub fn end(&self) -> Lsn {
+        Lsn(self.next.0.saturating_sub(1))
+    }
 }
 
 /// Why a log is not opened. Every case names file, byte and record, and the files stay as they are.

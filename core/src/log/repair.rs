@@ -51,7 +51,7 @@ pub(super) fn mend<'a>(walk: Walk<'a>, ending: Ending) -> Opened<'a> {
     let tail = LogTail {
         head: walk.head,
         next: walk.next,
-        segment: walk.segment,
+        begins: walk.begins,
         offset: walk.offset as u64,
         slot: if walk.last.is_none() && !holds_head(&walk, slot) {
             Slot::Zero

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::file::{FileName, FileWrite, Slot, SyncSet};
 use super::frame::{Batch, ChainHash, FRAME_BYTES_MAX, PREAMBLE_BYTES, encode_mirror};
+use super::open::Base;
 use crate::types::{Lsn, Timestamp};
 
 /// Largest segment. Bounds what is re-read for one archived part; a new one costs one directory sync.
@@ -25,7 +26,8 @@ const _: () = assert!((PREAMBLE_BYTES + FRAME_BYTES_MAX) as u64 <= SEGMENT_BYTES
 pub struct LogTail {
     pub(super) head: ChainHash,
     pub(super) next: Lsn,
-    pub(super) segment: u32,
+    /// Where the current segment begins.
+    pub(super) begins: Base,
     pub(super) offset: u64,
     pub(super) slot: Slot,
     pub(super) mirrors_made: [bool; 2],
@@ -50,7 +52,7 @@ impl LogTail {
         LogTail {
             head: ChainHash::GENESIS,
             next: Lsn::ZERO.advance(1),
-            segment: 1,
+            begins: Base::GENESIS,
             offset: 0,
             slot: Slot::Zero,
             mirrors_made: [false; 2],
@@ -69,6 +71,11 @@ impl LogTail {
     /// The chain hash after the last batch.
     pub fn head(&self) -> ChainHash {
         self.head
+    }
+
+    /// Where the segment begins that the last batch stands in.
+    pub fn begins(&self) -> Base {
+        self.begins
     }
 
     /// Position of the next event.
@@ -103,12 +110,13 @@ impl LogTail {
         let frame = &mirror[PREAMBLE_BYTES..];
         let frame_bytes = frame.len() as u64;
         if self.offset > 0 && self.offset + frame_bytes > self.segment_bytes {
-            self.segment += 1;
+            let segment = self.begins.segment + 1;
+            self.begins = Base { segment, next: self.next, head: prev };
             self.offset = 0;
         }
 
         let segment = FileWrite {
-            file: FileName::Segment(self.segment),
+            file: FileName::Segment(self.begins.segment),
             offset: self.offset,
             bytes: if self.offset == 0 { mirror.clone() } else { frame.to_vec() },
         };
@@ -140,6 +148,8 @@ impl LogTail {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testdisk::{TestDisk, append_synced};
+    use super::super::{open, open_from};
     use super::*;
 
     fn append(tail: &mut LogTail, bytes: usize) -> Append {
@@ -172,6 +182,23 @@ mod tests {
             append(&mut tail, 100);
             assert_eq!(append(&mut tail, 100).writes[0].file, FileName::Segment(segment));
         }
+    }
+
+    /// Goal: reading may begin wherever a segment does. Method: at every batch of a log of many segments, what lies below is taken away.
+    #[test]
+    fn a_log_opens_from_the_beginning_of_any_segment() {
+        let (mut disk, mut tail) = (TestDisk::default(), LogTail::fresh().rolling_at(400));
+        for size in 0..40 {
+            append_synced(&mut disk, &mut tail, size, 20 + 7 * size as usize % 150);
+            let begins = tail.begins();
+            let mut files = disk.now.clone();
+            let whole = open(&files).unwrap().tail;
+            files.retain(|file, _| !matches!(*file, FileName::Segment(n) if n < begins.segment));
+            let opened = open_from(&files, begins).unwrap();
+            assert_eq!(opened.tail, whole, "from segment {}", begins.segment);
+            assert!(opened.batches.iter().all(|batch| batch.first >= begins.next));
+        }
+        assert!(tail.begins().segment > 5);
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(super) struct Walk<'a> {
     pub head: ChainHash,
     pub next: Lsn,
     pub segment: u32,
+    /// Where `segment` begins.
+    pub begins: Base,
     pub offset: usize,
     /// All bytes of `segment`.
     pub bytes: &'a [u8],
@@ -76,6 +78,7 @@ impl<'a> Walk<'a> {
             head: base.head,
             next: base.next,
             segment: base.segment,
+            begins: base,
             offset: 0,
             bytes: bytes_of(files, FileName::Segment(base.segment)),
             last_segment,
@@ -180,6 +183,7 @@ impl<'a> Walk<'a> {
 
     fn enter(&mut self, segment: u32) {
         self.segment = segment;
+        self.begins = Base { segment, next: self.next, head: self.head };
         self.offset = 0;
         self.bytes = bytes_of(self.files, FileName::Segment(segment));
     }

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 
 use super::blocks::is_unread;
 use super::node::Node;
-use super::outbox::{Want, Wish};
 use crate::chain_view::OnChainStatus;
 use crate::channel::Phase;
+use crate::effect::{Want, Wish};
 use crate::event::{MessageKey, ObjectiveId, ObjectiveKind};
 use crate::objective::{Objective, WaitingFor, dispute};
 use crate::types::{Address, ChannelId, Timestamp};

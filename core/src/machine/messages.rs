@@ -4,10 +4,11 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::node::{Decision, Node};
-use super::outbox::{self, Want, Wish};
+use super::outbox;
 use super::policy;
 use crate::channel::{Channel, Phase, balance_in};
 use crate::effect::{Effect, Refusal};
+use crate::effect::{Want, Wish};
 use crate::event::{
     Event, MessageKey, ObjectiveId, ObjectiveKind, Origin, RecoveryReason, RejectReason, Terms,
     Update, UpdateId,

@@ -26,6 +26,5 @@ pub(crate) mod testkit;
 mod tests;
 
 pub use node::{Handled, Node, Start, StartError};
-pub use outbox::{Want, Wish};
 pub use state::NodeState;
 pub use tally::Tally;

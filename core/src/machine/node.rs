@@ -10,7 +10,6 @@ use alloy_primitives::B256;
 
 use super::NodeState;
 use super::notices::notice_of;
-use super::outbox::{Want, Wish};
 use super::payments::Unsealed;
 use super::release::{must_ask, must_ask_of};
 use super::schedule::Schedule;
@@ -18,6 +17,7 @@ use super::tally::Tally;
 use crate::channel::{Channel, Phase};
 use crate::config::Config;
 use crate::effect::{Effect, Notice, Refusal};
+use crate::effect::{Want, Wish};
 use crate::event::{Event, Pins, RecoveryReason};
 use crate::input::{Input, RequestId, Space, Verified};
 use crate::nitro::SecretKey;
@@ -455,10 +455,20 @@ impl Node {
         }
     }
 
-    /// New wishes are due at once.
+    /// New wishes are due at once, and so is the end of those for which a transaction was submitted.
     fn reschedule(&mut self, now: Timestamp, channel: ChannelId) {
         for (wish, _) in self.state.wishes_of(channel) {
             if !self.outbox.contains(wish) {
+                self.outbox.set(wish.clone(), now);
+            }
+        }
+        // Messages come before it.
+        let first = Wish { channel, want: Want::Deposit };
+        let submitted = self.attempts.range(first..).map(|(wish, _)| wish);
+        let stubborn = self.config.mutant("deposit-never-settled");
+        for wish in submitted.take_while(|wish| wish.channel == channel) {
+            let stays = stubborn && wish.want == Want::Deposit;
+            if !stays && !self.state.wishes().contains_key(wish) {
                 self.outbox.set(wish.clone(), now);
             }
         }

@@ -6,36 +6,15 @@
 use alloc::vec::Vec;
 use core::cell::OnceCell;
 
-use serde::{Deserialize, Serialize};
-
 use crate::chain_view::{OnChain, OnChainStatus};
 use crate::channel::{Channel, Phase, balance_in, guaranteed_in, holds_guarantee, slot_in};
+use crate::effect::Want;
 use crate::event::{MessageKey, Origin, WantedTx};
 use crate::nitro::adjudicator::ReclaimArgs;
 use crate::nitro::{Call, Claim, Outcome, SignedState};
 use crate::objective::{Objective, Virtuals, dispute};
 use crate::types::{ChannelId, TurnNum};
 use crate::wire::{StateClaim, Wire};
-
-/// One wish.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Wish {
-    /// On whose behalf.
-    pub channel: ChannelId,
-    /// What.
-    pub want: Want,
-}
-
-/// What is wished for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Want {
-    /// A message that the peer acknowledges once durable.
-    Message(MessageKey),
-    /// The deposit that the channel records.
-    Deposit,
-    /// Another transaction.
-    Tx(WantedTx),
-}
 
 /// What the wishes of a channel depend on.
 pub struct Sources<'a> {

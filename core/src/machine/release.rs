@@ -3,12 +3,13 @@
 use alloc::vec::Vec;
 
 use super::node::Node;
-use super::outbox::{self, Want, Wish};
+use super::outbox;
 use super::virtual_outbox;
 use crate::chain_view::OnChainStatus;
 use crate::channel::{Channel, Phase};
 use crate::config::Defend;
 use crate::effect::{Effect, Urgency};
+use crate::effect::{Want, Wish};
 use crate::event::{MessageKey, WantedTx};
 use crate::nitro::Call;
 use crate::types::{BlockNum, ChannelId, Lsn, Timestamp};
@@ -34,7 +35,7 @@ impl Node {
                 None if stubborn && wish.want == Want::Deposit => {
                     effects.extend(self.fulfil(now, wish));
                 }
-                None => drop(self.attempts.remove(&wish)),
+                None => effects.extend(self.withdraw(wish)),
                 // Not durable yet: the sync that is under way will ask again.
                 Some(lsn) if *lsn > durable && !early => self.outbox.set(wish, now),
                 Some(_) => effects.extend(self.fulfil(now, wish)),
@@ -105,7 +106,15 @@ impl Node {
         let urgency = self.urgency(wish);
         let direct = self.state.channels().filter(|c| c.phase < Phase::Finished).count();
         let virtuals = self.state.virtual_channels().filter(|v| v.phase < Phase::Finished).count();
-        Effect::Submit { call, urgency, at_stake: (direct as u64).saturating_add(virtuals as u64) }
+        let at_stake = (direct as u64).saturating_add(virtuals as u64);
+        Effect::Submit { wish: Some(wish.clone()), call, urgency, at_stake }
+    }
+
+    /// A message that is wanted no more is just not sent again; a transaction may be on its way for a while.
+    fn withdraw(&mut self, wish: Wish) -> Option<Effect> {
+        let attempts = self.attempts.remove(&wish);
+        let is_tx = !matches!(wish.want, Want::Message(_));
+        attempts.filter(|_| is_tx).map(|_| Effect::Withdraw { wish })
     }
 
     /// An answer has until the challenge at the head ends. What answers none can wait.

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain_view::ChainView;
 use crate::channel::{Channel, Deposit, Phase};
+use crate::effect::{Want, Wish};
 use crate::event::{
     Event, ObjectiveId, ObjectiveKind, Origin, Pins, RecoveryReason, Terms, Update, VirtualTerms,
     WantedTx,
 };
-use crate::machine::outbox::{self, Sources, Want, Wish};
+use crate::machine::outbox::{self, Sources};
 use crate::machine::virtual_outbox::{self, VirtualSources};
 use crate::nitro::SignedState;
 use crate::nitro::voucher::Voucher;

@@ -245,7 +245,10 @@ impl<const N: usize> World<N> {
                 let head = self.blocks.last().unwrap().header;
                 self.mail.push_back((who, Input::Blocks { from, head, blocks }));
             }
-            Effect::Connect { .. } | Effect::Reply { .. } | Effect::Notify(_) => {}
+            Effect::Withdraw { .. }
+            | Effect::Connect { .. }
+            | Effect::Reply { .. }
+            | Effect::Notify(_) => {}
         }
     }
 

@@ -5,11 +5,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::node::{Decision, Node};
-use super::outbox::{self, Want, Wish};
+use super::outbox;
 use super::virtual_policy;
 use crate::chain_view::OnChainStatus;
 use crate::channel::Phase;
 use crate::effect::{Effect, Refusal};
+use crate::effect::{Want, Wish};
 use crate::event::{
     Event, MessageKey, ObjectiveId, ObjectiveKind, Origin, RecoveryReason, RejectReason,
     VirtualTerms,

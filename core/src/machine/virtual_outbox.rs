@@ -5,9 +5,9 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::outbox::Want;
 use crate::chain_view::{OnChain, OnChainStatus};
 use crate::channel::Phase;
+use crate::effect::Want;
 use crate::event::{MessageKey, WantedTx};
 use crate::nitro::{Call, Claim, SignedState};
 use crate::objective::Objective;

@@ -40,6 +40,7 @@ use alloy_primitives::b256;
 use fairway_core::chain_types::B256;
 use fairway_core::config::Config;
 use fairway_core::effect::Urgency;
+use fairway_core::effect::Wish;
 use fairway_core::input::Input;
 use fairway_core::nitro::{Call, FixedPart};
 use fairway_core::types::BlockNum;
@@ -56,7 +57,7 @@ pub use settings::{Finality, Limits, Settings, Url, UrlError};
 use endpoint::Endpoint;
 use health::Report;
 use reader::{Directory, Reader, Tracked};
-use sender::{Sender, Wish};
+use sender::{Ask, Sender, Submission};
 
 /// Keccak-256 of the code of the adjudicator that this node knows: npm package `@statechannels/nitro-protocol` 2.0.1-alpha.6.
 pub const NITRO_CODE_HASH: B256 =
@@ -71,7 +72,7 @@ pub type Inputs = Arc<dyn Fn(Input) + Send + Sync>;
 /// start ─> learn(channels of the log) ─> fetch, submit: as the node's effects say ─> drop
 /// ```
 pub struct Chain {
-    wishes: mpsc::Sender<Wish>,
+    asks: mpsc::Sender<Ask>,
     fetches: mpsc::Sender<BlockNum>,
     directory: Directory,
     report: Report,
@@ -117,7 +118,7 @@ impl Chain {
         let (directory, report) = (Directory::default(), Report::new());
         let good = Good::new(endpoints);
         let endpoints = Endpoint::all(&settings, &counters);
-        let (wishes, wished) = mpsc::channel(WISHES_MAX);
+        let (asks, asked) = mpsc::channel(ASKS_MAX);
         let (fetches, fetched) = mpsc::channel(FETCHES_MAX);
         let (heads, head) = watch::channel(B256::ZERO);
         let sender = Sender::new(
@@ -141,18 +142,23 @@ impl Chain {
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(reader.run(fetched, inputs.clone(), heads));
-        tasks.spawn(sender.run(wished, head, inputs.clone()));
+        tasks.spawn(sender.run(asked, head, inputs.clone()));
         for url in &settings.hints {
             let hint = hint::listen(url.clone(), settings.limits, counters.clone(), inputs.clone());
             tasks.spawn(hint);
         }
-        Ok(Chain { wishes, fetches, directory, report, counters, _tasks: tasks })
+        Ok(Chain { asks, fetches, directory, report, counters, _tasks: tasks })
     }
 
     /// Takes on a transaction that the node wants, or notes that it still does. Never waits: what a busy service does not take, the node
     /// asks for again.
-    pub fn submit(&self, call: Call, urgency: Urgency, at_stake: u64) {
-        let _ = self.wishes.try_send(Wish { call, urgency, at_stake });
+    pub fn submit(&self, wish: Option<Wish>, call: Call, urgency: Urgency, at_stake: u64) {
+        let _ = self.asks.try_send(Ask::Submit(Submission { wish, call, urgency, at_stake }));
+    }
+
+    /// Takes note that the node wants this no more. Never waits: what a busy service does not hear, it pushes for a minute longer.
+    pub fn withdraw(&self, wish: Wish) {
+        let _ = self.asks.try_send(Ask::Withdraw(wish));
     }
 
     /// Asks for blocks; they arrive as an input. Never waits.
@@ -210,7 +216,7 @@ impl Good {
     }
 }
 
-/// Wishes that wait at most: every channel of a node may want something after a long outage; the node repeats what is lost.
-const WISHES_MAX: usize = 1_024;
+/// What the node asks that waits at most: every channel of a node may want something after a long outage; the node repeats what is lost.
+const ASKS_MAX: usize = 1_024;
 /// Requests for blocks that wait at most; only the last one is answered.
 const FETCHES_MAX: usize = 16;

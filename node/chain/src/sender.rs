@@ -13,6 +13,7 @@ use fairway_core::account::{Account, Answer, Head, Tx, TxHash, Withheld};
 use fairway_core::chain_view::REORG_BLOCKS_MAX;
 use fairway_core::config::Config;
 use fairway_core::effect::Urgency;
+use fairway_core::effect::Wish;
 use fairway_core::input::Input;
 use fairway_core::nitro::{Call, Outcome};
 use fairway_core::types::{Address, Amount, BlockNum, FeePerGas};
@@ -69,8 +70,17 @@ impl GasKey {
     }
 }
 
+/// One thing that the node asks of its chain service.
+pub(crate) enum Ask {
+    /// To have something mined.
+    Submit(Submission),
+    /// Not to go on with what was submitted for this wish.
+    Withdraw(Wish),
+}
+
 /// One thing that the node wants to have mined.
-pub(crate) struct Wish {
+pub(crate) struct Submission {
+    pub(crate) wish: Option<Wish>,
     pub(crate) call: Call,
     pub(crate) urgency: Urgency,
     pub(crate) at_stake: u64,
@@ -90,7 +100,7 @@ pub(crate) struct Sender {
     head: Option<Head>,
     sent: BTreeMap<TxHash, Sent>,
     /// What came before the account was known.
-    waiting: Vec<Wish>,
+    waiting: Vec<Submission>,
 }
 
 /// A transaction that may have been broadcast.
@@ -130,7 +140,7 @@ impl Sender {
     /// Works until nobody wishes anything. Looks at the chain whenever the reader has.
     pub(crate) async fn run(
         mut self,
-        mut wishes: mpsc::Receiver<Wish>,
+        mut asks: mpsc::Receiver<Ask>,
         mut heads: watch::Receiver<B256>,
         inputs: Inputs,
     ) {
@@ -138,9 +148,12 @@ impl Sender {
         loop {
             tokio::select! {
                 biased;
-                received = wishes.recv_many(&mut some, WISHES_AT_ONCE) => match received {
+                received = asks.recv_many(&mut some, ASKS_AT_ONCE) => match received {
                     0 => return,
-                    _ => self.take_on(std::mem::take(&mut some), &inputs).await,
+                    _ => {
+                        let submissions = self.withdraw(std::mem::take(&mut some));
+                        self.take_on(submissions, &inputs).await;
+                    }
                 },
                 changed = heads.changed() => match changed {
                     Ok(()) => self.look(&inputs).await,
@@ -150,22 +163,41 @@ impl Sender {
         }
     }
 
-    async fn take_on(&mut self, mut wishes: Vec<Wish>, inputs: &Inputs) {
+    /// Carries out what is withdrawn, and gives what is asked for still.
+    fn withdraw(&mut self, asks: Vec<Ask>) -> Vec<Submission> {
+        let mut submissions: Vec<Submission> = Vec::new();
+        for ask in asks {
+            match ask {
+                Ask::Submit(submission) => submissions.push(submission),
+                Ask::Withdraw(wish) => {
+                    let stays = |s: &Submission| s.wish.as_ref() != Some(&wish);
+                    submissions.retain(stays);
+                    self.waiting.retain(stays);
+                    if let Some(account) = &mut self.account {
+                        account.withdraw(&wish);
+                    }
+                }
+            }
+        }
+        submissions
+    }
+
+    async fn take_on(&mut self, mut submissions: Vec<Submission>, inputs: &Inputs) {
         if self.account.is_none() {
             self.look(inputs).await;
         }
         let Some(account) = &mut self.account else {
             // No endpoint has shown the account yet; one that does is asked for these first. What is too much, the node asks for again.
-            self.waiting.extend(wishes);
+            self.waiting.extend(submissions);
             let surplus = self.waiting.len().saturating_sub(WAITING_MAX);
             self.waiting.drain(..surplus);
             return;
         };
         // An answer to a challenge gets its nonce before a deposit does.
-        wishes.sort_by_key(|wish| wish.urgency == Urgency::Normal);
+        submissions.sort_by_key(|s| s.urgency == Urgency::Normal);
         let mut txs = BTreeMap::new();
-        for wish in wishes {
-            match account.submit(wish.call, wish.urgency, wish.at_stake) {
+        for Submission { wish, call, urgency, at_stake } in submissions {
+            match account.submit(wish, call, urgency, at_stake) {
                 // Whatever is not sent yet is returned each time.
                 Ok(some) => txs.extend(some.into_iter().map(|tx| (tx.nonce, tx))),
                 Err(Withheld::Reserve { channel, missing }) => {
@@ -457,7 +489,7 @@ const GAS_A_BYTE: u64 = 60;
 const GAS_A_PAYOUT: u64 = 45_000;
 const GAS_MAX: u64 = 15_000_000;
 /// Wishes that are taken on together.
-const WISHES_AT_ONCE: usize = 256;
+const ASKS_AT_ONCE: usize = 256;
 /// Transactions in one round of broadcasts: an answer to a challenge that comes meanwhile waits for no more than that.
 const SENT_AT_ONCE: usize = 50;
 /// Wishes that wait for the first answer of an endpoint.

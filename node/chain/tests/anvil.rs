@@ -156,8 +156,8 @@ async fn a_deposit_is_mined_once_and_seen() {
     let (head, blocks) = service.blocks(0).await;
     assert!(blocks.windows(2).all(|w| w[1].header.extends(&w[0].header)));
     assert_eq!(blocks.last().map(|b| b.header), Some(head));
-    service.chain.submit(deposit(channel, 0, 7), Urgency::Normal, 0);
-    service.chain.submit(deposit(channel, 0, 7), Urgency::Normal, 0);
+    service.chain.submit(None, deposit(channel, 0, 7), Urgency::Normal, 0);
+    service.chain.submit(None, deposit(channel, 0, 7), Urgency::Normal, 0);
     broadcasts(&service, 1).await;
     world.devnet.mine().await;
     let (_, blocks) = service.blocks(head.number.0 + 1).await;
@@ -176,7 +176,7 @@ async fn many_deposits_at_once_are_all_mined() {
     service.blocks(0).await;
     for n in 1..=120u8 {
         let channel = ChannelId(B256::repeat_byte(n));
-        service.chain.submit(deposit(channel, 0, 1), Urgency::Normal, 0);
+        service.chain.submit(None, deposit(channel, 0, 1), Urgency::Normal, 0);
     }
     broadcasts(&service, 120).await;
     world.devnet.mine().await;
@@ -192,12 +192,12 @@ async fn a_restart_does_not_deposit_twice() {
     let channel = world.channel().channel_id();
     let mut first = world.service(world.plain());
     first.blocks(0).await;
-    first.chain.submit(deposit(channel, 0, 7), Urgency::Normal, 0);
+    first.chain.submit(None, deposit(channel, 0, 7), Urgency::Normal, 0);
     broadcasts(&first, 1).await;
     drop(first);
     let mut second = world.service(world.plain());
     second.blocks(0).await;
-    second.chain.submit(deposit(channel, 0, 7), Urgency::Normal, 0);
+    second.chain.submit(None, deposit(channel, 0, 7), Urgency::Normal, 0);
     broadcasts(&second, 1).await;
     world.devnet.mine().await;
     world.devnet.mine().await;
@@ -215,7 +215,7 @@ async fn a_revert_is_told_with_its_reason() {
     let mut service = world.service(world.plain());
     let call = deposit(world.channel().channel_id(), 3, 7);
     service.blocks(0).await;
-    service.chain.submit(call.clone(), Urgency::Normal, 0);
+    service.chain.submit(None, call.clone(), Urgency::Normal, 0);
     broadcasts(&service, 1).await;
     world.devnet.mine().await;
     service.chain.fetch(BlockNum(0));
@@ -247,7 +247,7 @@ async fn a_dispute_is_read_with_its_calldata() {
         Call::Conclude { candidate: last.clone() },
     ];
     for (n, call) in (1..).zip(calls) {
-        service.chain.submit(call, Urgency::Normal, 0);
+        service.chain.submit(None, call, Urgency::Normal, 0);
         broadcasts(&service, n).await;
         world.devnet.mine().await;
         service.blocks(0).await;
@@ -272,7 +272,7 @@ async fn a_reorganization_takes_blocks_back_and_transactions_are_sent_again() {
     let mut service = world.service(world.plain());
     let channel = world.channel().channel_id();
     let (start, _) = service.blocks(0).await;
-    service.chain.submit(deposit(channel, 0, 7), Urgency::Normal, 0);
+    service.chain.submit(None, deposit(channel, 0, 7), Urgency::Normal, 0);
     broadcasts(&service, 1).await;
     world.devnet.mine().await;
     world.devnet.mine().await;
@@ -287,7 +287,7 @@ async fn a_reorganization_takes_blocks_back_and_transactions_are_sent_again() {
     // The node wishes for as long as the chain does not show it.
     let mut seen = Vec::new();
     while seen.is_empty() {
-        service.chain.submit(deposit(channel, 0, 7), Urgency::Normal, 0);
+        service.chain.submit(None, deposit(channel, 0, 7), Urgency::Normal, 0);
         world.devnet.mine().await;
         seen = logs(&service.blocks(after.number.0 + 1).await.1);
     }
@@ -342,13 +342,13 @@ async fn a_deposit_that_was_mined_meanwhile_is_not_made_again() {
     let channel = world.channel().channel_id();
     let mut first = world.service(world.plain());
     first.blocks(0).await;
-    first.chain.submit(deposit(channel, 0, 7), Urgency::Normal, 0);
+    first.chain.submit(None, deposit(channel, 0, 7), Urgency::Normal, 0);
     broadcasts(&first, 1).await;
     drop(first);
     world.devnet.mine().await;
     let mut second = world.service(world.plain());
     second.blocks(0).await;
-    second.chain.submit(deposit(channel, 0, 7), Urgency::Normal, 0);
+    second.chain.submit(None, deposit(channel, 0, 7), Urgency::Normal, 0);
     broadcasts(&second, 1).await;
     world.devnet.mine().await;
     let (_, blocks) = second.blocks(0).await;
@@ -377,7 +377,7 @@ async fn a_log_that_one_endpoint_hides_is_proven_or_waited_for() {
     let mut service = world.service(Settings { hints: vec![], quorum: 2, ..settings });
     let channel = world.channel().channel_id();
     let (start, _) = service.blocks(0).await;
-    service.chain.submit(deposit(channel, 0, 7), Urgency::Normal, 0);
+    service.chain.submit(None, deposit(channel, 0, 7), Urgency::Normal, 0);
     broadcasts(&service, 1).await;
     world.devnet.mine().await;
     liar.lie(without_logs);
@@ -493,7 +493,7 @@ async fn an_answer_that_is_stuck_is_replaced_for_more() {
     let deadline = fairway_core::types::ChainTime(head.time.0 + 10_000);
     let urgency = Urgency::Defence { deadline, window_s: 12_000 };
     let call = deposit(world.channel().channel_id(), 0, 7);
-    service.chain.submit(call.clone(), urgency, 0);
+    service.chain.submit(None, call.clone(), urgency, 0);
     broadcasts(&service, 1).await;
     // Beyond what the first one offers, and below what may be offered at most.
     let dear = format!("0x{:x}", 300_000_000_000u64);
@@ -501,7 +501,7 @@ async fn an_answer_that_is_stuck_is_replaced_for_more() {
         world.devnet.ask("anvil_setNextBlockBaseFeePerGas", json!([dear])).await;
         world.devnet.mine().await;
         let (_, blocks) = service.blocks(head.number.0 + 1).await;
-        service.chain.submit(call.clone(), urgency, 0);
+        service.chain.submit(None, call.clone(), urgency, 0);
         if !logs(&blocks).is_empty() {
             break;
         }
@@ -521,7 +521,7 @@ async fn a_deposit_that_would_leave_too_little_for_defence_is_withheld() {
     let mut service = world.service_of("alice", world.plain(), &config);
     service.blocks(0).await;
     let channel = world.channel().channel_id();
-    service.chain.submit(deposit(channel, 0, 7), Urgency::Normal, 1);
+    service.chain.submit(None, deposit(channel, 0, 7), Urgency::Normal, 1);
     loop {
         if let Input::DepositWithheld { channel: found, .. } = service.next().await {
             assert_eq!(found, channel);
@@ -562,7 +562,7 @@ async fn the_largest_outcome_fits_into_its_gas() {
         Call::ConcludeAndTransferAllAssets { candidate: last },
     ];
     for (n, call) in (1..).zip(calls) {
-        service.chain.submit(call, Urgency::Normal, 0);
+        service.chain.submit(None, call, Urgency::Normal, 0);
         broadcasts(&service, n).await;
         world.devnet.mine().await;
         service.blocks(0).await;
@@ -580,7 +580,12 @@ async fn an_account_without_money_is_reported() {
     let mut service = world.service(world.plain());
     service.blocks(0).await;
     let claim = world.claim(3, &["alice", "bob"], false);
-    service.chain.submit(Call::Checkpoint { proof: vec![], candidate: claim }, Urgency::Normal, 0);
+    service.chain.submit(
+        None,
+        Call::Checkpoint { proof: vec![], candidate: claim },
+        Urgency::Normal,
+        0,
+    );
     let health = service.healthy(|h| h.reasons.contains_key(&Trouble::NoGasMoney)).await;
     assert!(health.reasons[&Trouble::NoGasMoney].contains("0 wei"), "{health:?}");
 }

@@ -17,6 +17,7 @@ use fairway_core::account::{Account, Head, Tx, Withheld};
 use fairway_core::chain_types::{B256, Block, BlockRef};
 use fairway_core::config::Config;
 use fairway_core::effect::Urgency;
+use fairway_core::effect::Wish;
 use fairway_core::event::Pins;
 use fairway_core::input::Input;
 use fairway_core::nitro::{Call, Crypto};
@@ -68,7 +69,8 @@ pub type Receipt = Result<BlockNum, String>;
 
 enum Request {
     Join { who: Address, config: Box<Config>, inbox: Inbox },
-    Wish { from: Address, call: Call, urgency: Urgency, at_stake: u64 },
+    Wish { from: Address, wish: Option<Wish>, call: Call, urgency: Urgency, at_stake: u64 },
+    Withdraw { from: Address, wish: Wish },
     Submit { from: Address, call: Call, receipt: oneshot::Sender<Receipt> },
     Fetch { from: BlockNum, blocks_max: u64, inbox: Inbox },
     Accounts(oneshot::Sender<Accounts>),
@@ -134,8 +136,13 @@ impl DevChain {
 
 impl Endpoint {
     /// Takes on a transaction that the node wants, or notes that it still does: see [`Account::submit`].
-    pub fn submit(&self, call: Call, urgency: Urgency, at_stake: u64) {
-        self.chain.ask(Request::Wish { from: self.me, call, urgency, at_stake });
+    pub fn submit(&self, wish: Option<Wish>, call: Call, urgency: Urgency, at_stake: u64) {
+        self.chain.ask(Request::Wish { from: self.me, wish, call, urgency, at_stake });
+    }
+
+    /// Takes note that the node wants it no more: see [`Account::withdraw`].
+    pub fn withdraw(&self, wish: Wish) {
+        self.chain.ask(Request::Withdraw { from: self.me, wish });
     }
 
     /// Asks for blocks; they arrive as an input.
@@ -257,9 +264,14 @@ impl Chain {
                 let account = Account::new(&config, self.account_head(who));
                 self.nodes.insert(who, Node { inbox, account });
             }
-            Request::Wish { from, call, urgency, at_stake } => {
+            Request::Withdraw { from, wish } => {
+                if let Some(node) = self.nodes.get_mut(&from) {
+                    node.account.withdraw(&wish);
+                }
+            }
+            Request::Wish { from, wish, call, urgency, at_stake } => {
                 let Some(node) = self.nodes.get_mut(&from) else { return };
-                match node.account.submit(call, urgency, at_stake) {
+                match node.account.submit(wish, call, urgency, at_stake) {
                     Ok(txs) => self.broadcast(from, txs),
                     // Lost when the node is busy; it asks again, and is told again.
                     Err(Withheld::Reserve { channel, missing }) => {
@@ -320,7 +332,7 @@ mod tests {
 
     fn submit(chain: &mut Chain, call: Call) {
         let urgency = Urgency::Normal;
-        chain.answer(Request::Wish { from: ALICE, call, urgency, at_stake: 0 });
+        chain.answer(Request::Wish { from: ALICE, wish: None, call, urgency, at_stake: 0 });
     }
 
     fn join(chain: &mut Chain, inbox: Inbox) {

@@ -31,6 +31,7 @@ use crate::devchain::{self, DevChain};
 use crate::inbox::Stopped;
 use crate::metrics::Metrics;
 use crate::runtime::{Setup, StartError};
+use crate::snapshots;
 use crate::tcp::AddressBook;
 use hub::Route;
 use party::Party;
@@ -241,6 +242,8 @@ async fn set_up(options: &Options, story: Story) -> Result<(Stage, DevChain), De
             peers: AddressBook(book.clone()),
             chain: ChainSetup::Development(chain.clone()),
             metrics: Metrics::new(),
+            // So often that a node which is killed goes on from one.
+            snapshots: snapshots::Settings { every_events: 5 },
         };
         Party::new(name, setup, listen_at, story)
     };

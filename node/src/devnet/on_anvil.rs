@@ -24,6 +24,7 @@ use super::{DevnetError, Story, Stream, due, listen, node_config, script, transp
 use crate::chain::ChainSetup;
 use crate::metrics::Metrics;
 use crate::runtime::Setup;
+use crate::snapshots;
 use crate::tcp::AddressBook;
 
 const NAMES: [&str; 3] = ["alice", "bob", "hub"];
@@ -82,6 +83,8 @@ impl World {
                 peers: AddressBook(book.clone()),
                 chain: ChainSetup::Ethereum(Box::new((chain, person.gas_key()))),
                 metrics: Metrics::new(),
+                // So often that a node which is killed goes on from one.
+                snapshots: snapshots::Settings { every_events: 5 },
             };
             let mut party = Party::new(name, setup, at, story);
             party.start(Some(door)).await.unwrap();

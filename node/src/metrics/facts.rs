@@ -6,10 +6,11 @@ use fairway_core::chain_types::BlockRef;
 use fairway_core::chain_view::OnChain;
 use fairway_core::channel::Phase;
 use fairway_core::driver::Driver;
+use fairway_core::effect::Want;
 use fairway_core::event::ObjectiveKind;
 use fairway_core::input::Space;
 use fairway_core::machine::tally::{is_ours, objective_name, transaction_name};
-use fairway_core::machine::{NodeState, Tally, Want};
+use fairway_core::machine::{NodeState, Tally};
 use fairway_core::objective::Status;
 use fairway_core::types::{Address, Amount, BlockNum, ChannelId, Lsn};
 

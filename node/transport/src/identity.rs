@@ -28,6 +28,7 @@ pub const CARD_BYTES: usize = 20 + 32 + 32 + 64 + 65;
 /// Our own keys for the network, and the card that goes with them. Has no `Debug`.
 pub struct Identity {
     card: IdentityCard,
+    node_key: NodeKey,
     noise_secret: [u8; 32],
     crypto: Crypto,
 }
@@ -51,12 +52,17 @@ impl Identity {
             node_signature: node_key.sign(&node_claim(address, &noise_key)).to_bytes(),
             channel_signature: channel_key.sign(channel_claim(&node_public)),
         };
-        Identity { card, noise_secret, crypto }
+        Identity { card, node_key: NodeKey(node_key), noise_secret, crypto }
     }
 
     /// The address of the channel key.
     pub fn address(&self) -> Address {
         self.card.address
+    }
+
+    /// The node key, for what is not said to peers.
+    pub fn node_key(&self) -> &NodeKey {
+        &self.node_key
     }
 
     /// What we show to peers.
@@ -72,6 +78,36 @@ impl Identity {
     pub(crate) fn noise_secret(&self) -> &[u8; 32] {
         &self.noise_secret
     }
+}
+
+/// The node key (ed25519), which signs what is not a matter of channels. Has no `Debug`.
+#[derive(Clone)]
+pub struct NodeKey(SigningKey);
+
+impl NodeKey {
+    /// Signs a text of a purpose of its own: no signature for one is one for another, nor part of an [`IdentityCard`].
+    pub fn sign(&self, purpose: &str, text: &[u8]) -> [u8; 64] {
+        self.0.sign(&claim_of(purpose, text)).to_bytes()
+    }
+
+    /// The public key.
+    pub fn public(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
+    }
+
+    /// Whether the holder of `public` signed the text for this purpose. Strict: no small-order keys, one encoding.
+    pub fn has_signed(public: &[u8; 32], purpose: &str, text: &[u8], signature: &[u8; 64]) -> bool {
+        let signature = NodeSignature::from_bytes(signature);
+        VerifyingKey::from_bytes(public)
+            .and_then(|key| key.verify_strict(&claim_of(purpose, text), &signature))
+            .is_ok()
+    }
+}
+
+/// The length of the purpose comes first, so that no purpose is the beginning of another.
+fn claim_of(purpose: &str, text: &[u8]) -> Vec<u8> {
+    let length = (purpose.len() as u64).to_le_bytes();
+    [OTHER_CLAIM, &length, purpose.as_bytes(), text].concat()
 }
 
 /// A node's claim about itself, as it travels in the handshake.
@@ -193,6 +229,7 @@ fn channel_claim(node_key: &[u8; 32]) -> B256 {
 }
 
 const NODE_CLAIM: &[u8] = b"fairway/transport/v1/node-key-owns-noise-key";
+const OTHER_CLAIM: &[u8] = b"fairway/v1/node-key-signs";
 const CHANNEL_CLAIM: &[u8] = b"fairway/transport/v1/channel-key-owns-node-key";
 const _: () = assert!(!(CHANNEL_CLAIM.len() + 32).is_multiple_of(32));
 

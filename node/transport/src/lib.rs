@@ -103,7 +103,7 @@ pub use handshake::{
     greet, initiate,
 };
 pub use hello::{ChainPin, Hello, VersionRange};
-pub use identity::{CARD_BYTES, Identity, IdentityCard, IdentityError};
+pub use identity::{CARD_BYTES, Identity, IdentityCard, IdentityError, NodeKey};
 pub use network::{ConnectError, Events, Handle, NetEvent, Network, SendOutcome};
 pub use ports::{Clock, Dial};
 pub use session::DownReason;

@@ -136,6 +136,7 @@ impl Cabal {
             Effect::Connect { .. }
             | Effect::FetchBlocks { .. }
             | Effect::Reply { .. }
+            | Effect::Withdraw { .. }
             | Effect::Notify(_) => {}
         }
     }

@@ -328,6 +328,7 @@ impl Actors {
                 let (from, head) = (BlockNum(from.0), self.chain.head());
                 self.actors[node.0].inputs.push_back(Input::Blocks { from, head, blocks });
             }
+            Effect::Withdraw { .. } => {}
             Effect::Notify(notice) => self.tell(&Observed::Notified { node, notice: &notice })?,
             Effect::Reply { reply, .. } => {
                 if let Err(refusal) = reply {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use fairway_core::account::{Account, Answer, Tx, Withheld};
 use fairway_core::effect::Urgency;
+use fairway_core::effect::Wish;
 use fairway_core::input::Input;
 use fairway_core::nitro::Call;
 use fairway_core::types::Timestamp;
@@ -13,7 +14,14 @@ use crate::observe::{Observed, PartyId};
 
 impl World {
     /// A node wants a transaction to be mined.
-    pub(super) fn submit(&mut self, id: PartyId, call: Call, urgency: Urgency, at_stake: u64) {
+    pub(super) fn submit(
+        &mut self,
+        id: PartyId,
+        wish: Option<Wish>,
+        call: Call,
+        urgency: Urgency,
+        at_stake: u64,
+    ) {
         if self.parties[id.0].strategy.is_some() {
             self.observe(&Observed::Submitted { node: id, call: &call });
             let (at, from) = (self.submitted_at(), self.parties[id.0].key.address());
@@ -22,13 +30,20 @@ impl World {
         }
         self.open_account(id);
         let Some(account) = &mut self.parties[id.0].account else { return };
-        match account.submit(call, urgency, at_stake) {
+        match account.submit(wish, call, urgency, at_stake) {
             Ok(txs) => self.broadcast(id, txs),
             Err(Withheld::Reserve { channel, missing }) => {
                 let incarnation = self.parties[id.0].incarnation;
                 let input = Input::DepositWithheld { channel, missing };
                 self.act(Act::Input { party: id, incarnation, input });
             }
+        }
+    }
+
+    /// A node wants a transaction no more. An adversary's wallet has sent it.
+    pub(super) fn withdraw(&mut self, id: PartyId, wish: &Wish) {
+        if let Some(account) = &mut self.parties[id.0].account {
+            account.withdraw(wish);
         }
     }
 

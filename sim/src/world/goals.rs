@@ -161,6 +161,7 @@ impl Goals {
                 Effect::Connect { .. }
                 | Effect::FetchBlocks { .. }
                 | Effect::Reply { .. }
+                | Effect::Withdraw { .. }
                 | Effect::Notify(_) => {}
             }
         }

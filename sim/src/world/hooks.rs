@@ -250,7 +250,10 @@ impl World {
                 self.act(Act::Carry { from: id, to, bytes });
                 self.strike_armed(id, Side::AfterSend);
             }
-            Effect::Submit { call, urgency, at_stake } => self.submit(id, call, urgency, at_stake),
+            Effect::Submit { wish, call, urgency, at_stake } => {
+                self.submit(id, wish, call, urgency, at_stake);
+            }
+            Effect::Withdraw { wish } => self.withdraw(id, &wish),
             Effect::FetchBlocks { from } => {
                 self.goals.fetch(id, from);
                 let incarnation = self.parties[id.0].incarnation;

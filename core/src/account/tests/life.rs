@@ -1,5 +1,6 @@
-//! Goal: whatever happens, no nonce is missing, no fee is too low for a replacement or too high, and what stays wanted is mined. Method: a
-//! chain and a mempool in a page of code, and any sequence of wishes, blocks, losses, reorgs, restarts and base fees.
+//! Goal: whatever happens, no nonce is missing, no fee is too low for a replacement or too high, what stays wanted is mined, and what is
+//! withdrawn is not broadcast again. Method: a chain and a mempool in a page of code, and any sequence of wishes, withdrawals, blocks,
+//! losses, reorgs, restarts and base fees.
 
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -7,6 +8,8 @@ use alloc::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::effect::Want;
+use crate::event::WantedTx;
 
 /// A chain and its mempool as one account sees them.
 struct Pool {
@@ -58,7 +61,9 @@ impl Pool {
 struct Life {
     account: Account,
     pool: Pool,
-    wanted: BTreeMap<u8, (Call, bool)>,
+    wanted: BTreeMap<u8, (u8, bool)>,
+    /// What was wanted and is no more.
+    withdrawn: BTreeSet<(u8, u8)>,
     /// What this account last offered for each nonce.
     offered: BTreeMap<u64, Tx>,
     /// Whether it ever had to answer.
@@ -69,7 +74,8 @@ impl Life {
     fn new() -> Life {
         let pool = Pool { pending: BTreeMap::new(), blocks: vec![vec![], vec![]], base: BASE.0 };
         let account = Account::new(&Config { fees: FEES, ..Config::default() }, pool.head());
-        Life { account, pool, wanted: BTreeMap::new(), offered: BTreeMap::new(), defends: false }
+        let (wanted, withdrawn) = (BTreeMap::new(), BTreeSet::new());
+        Life { account, pool, wanted, withdrawn, offered: BTreeMap::new(), defends: false }
     }
 
     fn broadcast(&mut self, txs: Vec<Tx>) {
@@ -80,11 +86,15 @@ impl Life {
             assert!(rounds < 1_000, "the port broadcasts without end");
             if let Some(old) = self.offered.insert(tx.nonce, tx.clone()) {
                 let least = replacement(old.fee).expect("far below the end");
-                assert!(old == tx || tx.fee >= least, "{old:?} is followed by {tx:?}");
+                // Where no more may be offered, another one takes the place of what the endpoint has lost.
+                let lost = !self.pool.pending.contains_key(&tx.nonce) && tx.fee == old.fee;
+                assert!(old == tx || tx.fee >= least || lost, "{old:?} is followed by {tx:?}");
             }
             self.defends |= self.wanted.values().any(|(_, urgent)| *urgent);
             let most = if self.defends { FEES.defence_max } else { FEES.max };
             assert!(tx.fee <= most, "{tx:?}");
+            let is_withdrawn = self.withdrawn.iter().any(|(k, v)| payout(*k, *v) == tx.call);
+            assert!(!is_withdrawn, "{tx:?} was withdrawn");
             let answer = self.pool.send(&tx);
             txs.extend(self.account.sent(&tx, answer));
         }
@@ -95,7 +105,7 @@ impl Life {
     fn check(&self) {
         let open: BTreeSet<u64> = self.account.open().map(|(tx, _)| tx.nonce).collect();
         assert_eq!(open.len(), self.account.open().count(), "two share a nonce");
-        let wanted = self.account.open.iter().rfind(|(_, p)| self.account.is_wanted(&p.wish));
+        let wanted = self.account.open.iter().rfind(|(_, p)| self.account.is_wanted(&p.asked));
         let Some((top, _)) = wanted else { return };
         let low = self.pool.nonce().max(self.account.head.nonce);
         // What was there before a crash and offers as much as may be offered stays.
@@ -104,15 +114,33 @@ impl Life {
         assert!(held, "{low}..={top} in {open:?}");
     }
 
+    /// Of one thing the newest version is wanted.
+    fn want(&mut self, key: u8, version: u8, urgent: bool) {
+        if self.wanted.get(&key).is_some_and(|(before, _)| *before != version) {
+            self.withdraw(key);
+        }
+        self.withdrawn.remove(&(key, version));
+        self.wanted.insert(key, (version, urgent));
+        self.submit();
+    }
+
+    fn withdraw(&mut self, key: u8) {
+        if let Some((version, _)) = self.wanted.remove(&key) {
+            self.withdrawn.insert((key, version));
+            self.account.withdraw(&version_of(key, version));
+        }
+    }
+
     fn submit(&mut self) {
-        for (call, urgent) in self.wanted.values().cloned().collect::<Vec<_>>() {
+        for (key, (version, urgent)) in self.wanted.clone() {
             let deadline = ChainTime(self.account.head.time.0 + 100);
             let urgency = match urgent {
                 true => Urgency::Defence { deadline, window_s: 240 },
                 false => Urgency::Normal,
             };
-            let txs = self.account.submit(call, urgency, 0).expect("nothing is withheld");
-            self.broadcast(txs);
+            let (wish, call) = (version_of(key, version), payout(key, version));
+            let txs = self.account.submit(Some(wish), call, urgency, 0);
+            self.broadcast(txs.expect("nothing is withheld"));
         }
     }
 
@@ -129,7 +157,7 @@ impl Life {
     fn block(&mut self) {
         self.pool.mine();
         self.told();
-        self.wanted.retain(|_, (call, _)| !self.pool.has_mined(call));
+        self.wanted.retain(|key, (version, _)| !self.pool.has_mined(&payout(*key, *version)));
     }
 
     fn reorg(&mut self, depth: usize, lost: bool) {
@@ -151,9 +179,15 @@ impl Life {
     }
 }
 
+fn version_of(key: u8, version: u8) -> Wish {
+    let tx = WantedTx::Reclaim { target: channel(version) };
+    Wish { channel: channel(key), want: Want::Tx(tx) }
+}
+
 #[derive(Clone, Debug)]
 enum Trouble {
     Want(u8, u8, bool),
+    Withdraw(u8),
     Block,
     Lose(usize),
     Reorg(usize, bool),
@@ -164,6 +198,7 @@ enum Trouble {
 fn trouble() -> impl Strategy<Value = Trouble> {
     prop_oneof![
         4 => (0..6u8, 0..3u8, any::<bool>()).prop_map(|(k, v, u)| Trouble::Want(k, v, u)),
+        2 => (0..6u8).prop_map(Trouble::Withdraw),
         6 => Just(Trouble::Block),
         2 => (0..6usize).prop_map(Trouble::Lose),
         1 => (1..4usize, any::<bool>()).prop_map(|(d, l)| Trouble::Reorg(d, l)),
@@ -182,10 +217,8 @@ proptest! {
         let mut life = Life::new();
         for trouble in troubles {
             match trouble {
-                Trouble::Want(key, version, urgent) => {
-                    life.wanted.insert(key, (payout(key, version), urgent));
-                    life.submit();
-                }
+                Trouble::Want(key, version, urgent) => life.want(key, version, urgent),
+                Trouble::Withdraw(key) => life.withdraw(key),
                 Trouble::Block => life.block(),
                 Trouble::Lose(nth) => {
                     let nonce = life.pool.pending.keys().nth(nth).copied();

@@ -8,10 +8,10 @@ use proptest::prelude::*;
 
 use crate::channel::Phase;
 use crate::channel::testkit::*;
+use crate::effect::Want;
 use crate::event::{MessageKey, ObjectiveKind, UpdateId};
 use crate::input::{Command, Input, Message};
 use crate::machine::node::Start;
-use crate::machine::outbox::Want;
 use crate::machine::testkit::*;
 use crate::nitro::State;
 use crate::objective::Status;

@@ -1,0 +1,39 @@
+//! The newest signed states of each channel, without the log: enough to claim what is ours on chain, and nothing to go on with.
+//!
+//! A few kilobytes a channel, in `emergency.json` of every backup; `fairway backup create --emergency` writes it alone. Whoever has it and
+//! the channel key can challenge with these states by hand.
+//!
+//! # Danger
+//! Stale states lose money to a peer that answers them, or that has been paid since. It is for the day when the log and every backup of it
+//! are gone.
+
+use fairway_core::channel::Phase;
+use fairway_core::machine::NodeState;
+use serde_json::{Value, json};
+
+/// The file in a backup's directory.
+pub const FILE: &str = "emergency.json";
+
+/// The states of all channels that are not finished, as JSON.
+pub fn of(state: &NodeState) -> String {
+    let direct = state.channels().filter(|c| c.phase < Phase::Finished).map(|c| {
+        json!({
+            "channel": c.id, "fixed": c.fixed, "me": c.me, "asset": c.asset, "supported": c.supported,
+        })
+    });
+    let of_virtual = state.virtual_channels().filter(|v| v.phase < Phase::Finished).map(|v| {
+        let states: Vec<_> = v.states.values().collect();
+        json!({
+            "channel": v.id, "fixed": v.fixed, "me": v.me, "asset": v.asset, "ledgers": v.ledgers().collect::<Vec<_>>(),
+            "states": states, "voucher": v.voucher,
+        })
+    });
+    let (direct, of_virtual): (Vec<Value>, Vec<Value>) = (direct.collect(), of_virtual.collect());
+    let all = json!({
+        "format": 1, "lsn": state.lsn(), "pins": state.pins(), "payment_app": state.payment_app(),
+        "channels": direct, "virtual_channels": of_virtual,
+    });
+    let mut text = serde_json::to_string_pretty(&all).expect("states are plain data");
+    text.push('\n');
+    text
+}

@@ -1,0 +1,189 @@
+//! What is in a backup: `manifest.json`, and the check that it is still so.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fairway_core::driver::replay;
+use fairway_core::log::{FileName, Files};
+use fairway_core::types::{Address, Lsn};
+use serde::{Deserialize, Serialize};
+
+use super::BackupError;
+use crate::checkpoint::Hex;
+
+/// The file in a backup's directory.
+pub const FILE: &str = "manifest.json";
+
+/// The one version of the form.
+pub const FORMAT: u32 = 1;
+
+/// A backup's contents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The program that made it.
+    pub fairway: String,
+    /// When: milliseconds since 1970, by this machine's clock.
+    pub created_ms: u64,
+    /// The last event that is in it.
+    pub lsn: Lsn,
+    /// The log's chain hash after it.
+    pub head: Hex<32>,
+    /// The digest of the state that the log comes to.
+    pub state: Hex<32>,
+    /// Whose node.
+    pub address: Address,
+    /// On which chain.
+    pub chain_id: u64,
+    /// At which adjudicator.
+    pub adjudicator: Address,
+    /// The files, by their path in the backup.
+    pub files: BTreeMap<String, Entry>,
+}
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its length.
+    pub bytes: u64,
+    /// BLAKE3 of its content.
+    pub blake3: Hex<32>,
+}
+
+/// A backup that must not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// No backup, or one that was not finished.
+    #[error("{}: cannot read it: {why}; a backup without a readable manifest is not whole", path.display())]
+    Unreadable {
+        /// The manifest.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// Made by a later version.
+    #[error("{}: its format {found} is newer than {FORMAT}; use the version of fairway that made it", path.display())]
+    Format {
+        /// The manifest.
+        path: PathBuf,
+        /// As it says.
+        found: u32,
+    },
+    /// A file is gone, or has changed.
+    #[error("{}: {what}; use another backup", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// How.
+        what: String,
+    },
+    /// The log is whole and comes to something else.
+    #[error("{}: its log comes to {found} at record {lsn}, the manifest says {expected}; use another backup", path.display())]
+    Contents {
+        /// The backup.
+        path: PathBuf,
+        /// Where.
+        lsn: Lsn,
+        /// What was found.
+        found: String,
+        /// What the manifest says.
+        expected: String,
+    },
+}
+
+impl Entry {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Entry {
+        let blake3 = Hex(*blake3::hash(bytes).as_bytes());
+        Entry { bytes: bytes.len() as u64, blake3 }
+    }
+}
+
+impl Manifest {
+    /// Reads a backup's manifest; nothing else of it.
+    ///
+    /// # Errors
+    /// [`ManifestError::Unreadable`], [`ManifestError::Format`].
+    pub fn read(backup: &Path) -> Result<Manifest, ManifestError> {
+        let path = backup.join(FILE);
+        let unreadable = |why: String| ManifestError::Unreadable { path: path.clone(), why };
+        let text = fs::read_to_string(&path).map_err(|e| unreadable(e.to_string()))?;
+        let found: Manifest = serde_json::from_str(&text).map_err(|e| unreadable(e.to_string()))?;
+        if found.format > FORMAT {
+            return Err(ManifestError::Format { path, found: found.format });
+        }
+        Ok(found)
+    }
+
+    /// Reads every file of a backup, and compares all that the manifest says: hashes, chain hash, and the state that the log comes to.
+    ///
+    /// # Errors
+    /// [`BackupError`]: nothing of it may be used.
+    pub fn verify(backup: &Path) -> Result<(Manifest, BTreeMap<String, Vec<u8>>), BackupError> {
+        let manifest = Manifest::read(backup)?;
+        let mut contents = BTreeMap::new();
+        for (name, entry) in &manifest.files {
+            let path = backup.join(name);
+            let changed = |what: String| ManifestError::Changed { path: path.clone(), what };
+            if !is_plain(name) {
+                return Err(changed("its name leads elsewhere".into()).into());
+            }
+            let bytes = fs::read(&path).map_err(|e| changed(e.to_string()))?;
+            if Entry::of(&bytes) != *entry {
+                return Err(changed("it is not what was backed up".into()).into());
+            }
+            contents.insert(name.clone(), bytes);
+        }
+        let files = log_files(&contents);
+        let opened = super::open(backup, &files)?;
+        let path = || backup.to_path_buf();
+        let (state, _) =
+            replay(&opened).map_err(|source| BackupError::Unknown { path: path(), source })?;
+        let found = [Hex(opened.tail.head().0), Hex(state.digest())];
+        let (lsn, expected) = (opened.tail.end(), [manifest.head, manifest.state]);
+        if found != expected || lsn != manifest.lsn {
+            let [found, expected] =
+                [found, expected].map(|[head, state]| format!("{head} {state}"));
+            return Err(ManifestError::Contents { path: path(), lsn, found, expected }.into());
+        }
+        Ok((manifest, contents))
+    }
+}
+
+/// The log's files among a backup's.
+pub(super) fn log_files(contents: &BTreeMap<String, Vec<u8>>) -> Files {
+    let logs = contents.iter().filter_map(|(name, bytes)| {
+        Some((FileName::parse(name.strip_prefix(LOG)?)?, bytes.clone()))
+    });
+    logs.collect()
+}
+
+/// All backups in a folder with their manifests, the oldest first; what is no backup is left out.
+///
+/// # Errors
+/// The system's.
+pub fn list(folder: &Path) -> Result<Vec<(PathBuf, Manifest)>, BackupError> {
+    let entries = fs::read_dir(folder).map_err(BackupError::io(folder, "list this directory"))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(BackupError::io(folder, "list this directory"))?.path();
+        if let Ok(manifest) = Manifest::read(&path) {
+            found.push((path, manifest));
+        }
+    }
+    found.sort_by_key(|(path, manifest)| (manifest.lsn, manifest.created_ms, path.clone()));
+    Ok(found)
+}
+
+/// Whether a path stays inside the backup: parts of ordinary names.
+fn is_plain(name: &str) -> bool {
+    let parts = Path::new(name).components();
+    !name.is_empty() && parts.into_iter().all(|c| matches!(c, std::path::Component::Normal(_)))
+}
+
+/// Where the log's segments are.
+pub(super) const LOG: &str = "log/";
+/// Where the key stores are.
+pub(super) const KEYS: &str = "keys/";
