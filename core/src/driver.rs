@@ -181,7 +181,7 @@ impl Driver {
     ) -> Result<Driver, OpenError> {
         let opened = log::open_from(files, snapshot.base())?;
         snapshot.check(&opened)?;
-        let replayed = Replayed::on_from(snapshot, &opened, &mut |_| {})?;
+        let replayed = Replayed::from_snapshot(snapshot, &opened)?;
         Driver::resume(opened, replayed, pins, key, config, start, now)
     }
 
@@ -254,17 +254,18 @@ impl Driver {
         self.durable
     }
 
+    /// What the log amounts to up to [`Driver::durable`]: a fold over the synced log gives the same.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// The state as it is on the disk, for a start that shall be quick; `None` while the state in memory is ahead of the log.
     pub fn snapshot(&self) -> Option<Snapshot> {
         let state = self.node.state();
         let is_durable = state.lsn() == self.durable && self.doing == Doing::Nothing;
         let (base, head) = (self.tail.begins(), self.tail.head());
-        is_durable.then(|| Snapshot::new(base, self.clock.ours, head, state.clone(), self.tally))
-    }
-
-    /// What the log amounts to up to [`Driver::durable`]: a fold over the synced log gives the same.
-    pub fn tally(&self) -> &Tally {
-        &self.tally
+        let at = self.clock.ours;
+        is_durable.then(|| Snapshot::new(base, at, head, state.clone(), self.tally))
     }
 
     /// Whether nothing waits for a signature, for the disk or for release.
@@ -447,31 +448,32 @@ impl Replayed {
         opened: &log::Opened<'_>,
         watch: &mut dyn FnMut(Progress),
     ) -> Result<Replayed, log::UnknownEvent> {
-        Replayed::default().fold(opened, watch)
+        Replayed::default().on(&opened.batches, opened.tail.end(), watch)
     }
 
-    /// [`Replayed::of`] from a snapshot on that the log passes through: see [`Snapshot::check`].
+    /// Folds an opened log on from a snapshot that it passes through.
     ///
     /// # Errors
-    /// As there.
-    pub fn on_from(
+    /// As [`Replayed::of`].
+    pub fn from_snapshot(
         snapshot: Snapshot,
         opened: &log::Opened<'_>,
-        watch: &mut dyn FnMut(Progress),
     ) -> Result<Replayed, log::UnknownEvent> {
+        let newer = opened.batches.partition_point(|batch| batch.last() <= snapshot.end());
+        let newer = opened.batches.get(newer..).unwrap_or_default();
         let (state, last_at, tally) = snapshot.into_parts();
-        Replayed { state, last_at, tally }.fold(opened, watch)
+        Replayed { state, last_at, tally }.on(newer, opened.tail.end(), &mut |_| {})
     }
 
-    /// What the log holds beyond this.
-    fn fold(
+    /// Folds these batches on.
+    fn on(
         self,
-        opened: &log::Opened<'_>,
+        batches: &[log::BatchRef<'_>],
+        end: Lsn,
         watch: &mut dyn FnMut(Progress),
     ) -> Result<Replayed, log::UnknownEvent> {
         let Replayed { mut state, mut last_at, mut tally } = self;
-        let (from, end) = (state.lsn(), opened.tail.end());
-        for batch in opened.batches.iter().filter(|batch| batch.first > from) {
+        for batch in batches {
             for event in log::events(batch) {
                 let (at, recorded) = event?;
                 tally.apply(&mut state, at, recorded.event);

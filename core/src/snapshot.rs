@@ -8,7 +8,7 @@
 //! snapshot   "fairway snapshot" | version (2, little endian) | postcard of Contents | BLAKE3 over all before (32)
 //! ```
 //!
-//! The version covers the layout of [`NodeState`] and [`Tally`]: whoever changes that raises it, and `corpus/snapshot/` keeps an example of each. A
+//! The version covers the layout of [`NodeState`]: whoever changes that raises it, and `corpus/snapshot/` keeps an example of each. A
 //! snapshot of another version is no use, and the log is folded from its beginning, or from an older snapshot.
 
 use alloc::vec::Vec;
@@ -20,7 +20,7 @@ use crate::machine::{NodeState, Tally};
 use crate::types::{Lsn, Timestamp};
 
 /// What this program writes, and the only version that it reads.
-pub const SNAPSHOT_VERSION: u16 = 1;
+pub const SNAPSHOT_VERSION: u16 = 2;
 
 /// The state after one batch of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,7 @@ struct Contents {
     /// The chain hash after it.
     head: ChainHash,
     state: NodeState,
+    /// What the events up to `end` amount to: from the state alone that cannot be told.
     tally: Tally,
 }
 
@@ -159,7 +160,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// The state, when its last event was decided at the latest, and what the log amounted to.
+    /// The state, when its last event was decided, and what the events amount to.
     pub(crate) fn into_parts(self) -> (NodeState, Timestamp, Tally) {
         (self.0.state, self.0.at, self.0.tally)
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fairway_core::config::Config;
-use fairway_core::driver::{Driver, OpenError};
+use fairway_core::driver::{Driver, OpenError, Progress};
 use fairway_core::effect::Notice;
 use fairway_core::event::Pins;
 use fairway_core::input::{Command, Input};
@@ -75,6 +75,8 @@ pub struct RunningNode {
     door: JoinSet<()>,
     /// The network, and what brings its events to the pump.
     helpers: JoinSet<()>,
+    /// What shows and logs how it does: they have no end of their own.
+    _watchers: JoinSet<()>,
     sessions: Handle<TcpStream>,
     stopping: watch::Sender<bool>,
     /// Ends when the data directory is free again.
@@ -196,13 +198,24 @@ impl RunningNode {
         helpers.spawn(network.run());
         helpers.spawn(forward(events, sender.clone()));
         helpers.spawn(keep);
-        helpers.spawn(logs::follow(notices.subscribe()));
-        helpers.spawn(metrics.clone().upkeep());
+        let mut watchers = JoinSet::new();
+        watchers.spawn(logs::follow(notices.subscribe()));
+        watchers.spawn(metrics.clone().upkeep());
         let pump = tokio::spawn(async move { pump(&mut driver, &mut ports).await });
         let network = sessions.clone();
         let handle = NodeHandle { inbox: sender, notices, disk: counters, network, chain };
         metrics.startup().enter(Phase::Running);
-        Ok(RunningNode { handle, pump, door, helpers, sessions, stopping, free, opened })
+        Ok(RunningNode {
+            handle,
+            pump,
+            door,
+            helpers,
+            _watchers: watchers,
+            sessions,
+            stopping,
+            free,
+            opened,
+        })
     }
 
     /// Asks it for things.
@@ -350,8 +363,44 @@ fn open(
     let began = Instant::now();
     let mut dir = DataDir::open(&data_dir)?;
     dir.hold_reserve(config.reserve_bytes)?;
-    let log = |source| StartError::Log { path: data_dir.clone(), source: Box::new(source) };
-    for (_, path) in snapshots::list(&data_dir).unwrap_or_default() {
+    let mut read = began.elapsed();
+    startup.enter(Phase::Replaying);
+    let (driver, from) = match go_on(&dir, &data_dir, pins, &key, &config, clock)? {
+        Some(opened) => opened,
+        None => {
+            startup.enter(Phase::Reading);
+            let files = dir.read()?;
+            read = began.elapsed();
+            startup.enter(Phase::Replaying);
+            let mut watch = |progress| startup.progress(progress);
+            let (start, now) = (Start::Normal, clock.now());
+            let driver = Driver::open_watched(&files, pins, key, config, start, now, &mut watch);
+            (driver.map_err(|source| refused(&data_dir, source))?, Lsn::ZERO)
+        }
+    };
+    let end = driver.durable();
+    startup.progress(Progress { replayed: end, end });
+    let replay = began.elapsed().saturating_sub(read);
+    startup.took(read, replay);
+    metrics.derived(Mode::Cold, replay);
+    tell_opened(&data_dir, &driver, from);
+    Ok((dir, driver, from))
+}
+
+fn refused(data_dir: &Path, source: OpenError) -> StartError {
+    StartError::Log { path: data_dir.to_path_buf(), source: Box::new(source) }
+}
+
+/// Opens the log from the newest snapshot that serves, and says of which event it is; `None` where none does.
+fn go_on(
+    dir: &DataDir,
+    data_dir: &Path,
+    pins: Pins,
+    key: &SecretKey,
+    config: &Config,
+    clock: WallClock,
+) -> Result<Option<(Driver, Lsn)>, StartError> {
+    for (_, path) in snapshots::list(data_dir).unwrap_or_default() {
         let (key, config, now) = (key.clone(), config.clone(), clock.now());
         let found = fs::read(&path).map_err(|e| e.to_string());
         let found = found.and_then(|bytes| Snapshot::decode(&bytes).map_err(|e| e.to_string()));
@@ -359,44 +408,28 @@ fn open(
             Err(why) => why,
             Ok(snapshot) => {
                 let (end, files) = (snapshot.end(), dir.read_from(snapshot.base().segment)?);
-                let read = began.elapsed();
-                startup.enter(Phase::Replaying);
                 match Driver::open_at(snapshot, &files, pins, key, config, Start::Normal, now) {
-                    Ok(driver) => {
-                        startup.took(read, began.elapsed().saturating_sub(read));
-                        tell_opened(&data_dir, &driver, end);
-                        return Ok((dir, driver, end));
-                    }
+                    Ok(driver) => return Ok(Some((driver, end))),
                     // Another snapshot would hide that the log went back.
                     Err(e @ OpenError::Snapshot(SnapshotError::Ahead { .. })) => {
-                        return Err(log(e));
+                        return Err(refused(data_dir, e));
                     }
                     Err(OpenError::Snapshot(e)) => e.to_string(),
-                    Err(e) => return Err(log(e)),
+                    Err(e) => return Err(refused(data_dir, e)),
                 }
             }
         };
-        warn!(snapshot = %path.display(), why, "this snapshot is passed over");
+        warn!(snapshot = %path.display(), why, "a snapshot is passed over");
     }
-    let files = dir.read()?;
-    let read = began.elapsed();
-    startup.enter(Phase::Replaying);
-    let mut watch = |progress| startup.progress(progress);
-    let (start, now) = (Start::Normal, clock.now());
-    let opened = Driver::open_watched(&files, pins, key, config, start, now, &mut watch);
-    let driver = opened.map_err(log)?;
-    let replay = began.elapsed().saturating_sub(read);
-    startup.took(read, replay);
-    metrics.derived(Mode::Cold, replay);
-    tell_opened(&data_dir, &driver, Lsn::ZERO);
-    Ok((dir, driver, Lsn::ZERO))
+    Ok(None)
 }
 
 /// An operator who did not expect a log there, or expected one, shall see it.
 fn tell_opened(data_dir: &Path, driver: &Driver, from: Lsn) {
     let lsn = driver.durable().0;
-    let (channels, snapshot) = (driver.node().state().channel_map().len(), from.0);
-    info!(data_dir = %data_dir.display(), events = lsn, lsn, snapshot, channels, "the log is open");
+    let folded = lsn.saturating_sub(from.0);
+    let channels = driver.node().state().channel_map().len();
+    info!(data_dir = %data_dir.display(), events = lsn, lsn, folded, channels, "the log is open");
     for finding in driver.findings() {
         warn!(data_dir = %data_dir.display(), %finding, "the log was mended");
     }

@@ -19,7 +19,7 @@ use fairway_transport::NodeKey;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::error;
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::clock::WallClock;
@@ -146,7 +146,7 @@ async fn write_all(
         match writing.await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => {
-                warn!(data_dir = %data_dir.display(), error = %e, "no snapshot could be written");
+                error!(data_dir = %data_dir.display(), error = %e, "no snapshot could be written");
             }
             Err(_) => return,
         }

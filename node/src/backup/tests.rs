@@ -69,7 +69,7 @@ fn a_log_that_is_being_written_is_cut_at_a_batch() {
     let node = node(&parent);
     let whole = crate::files::read(&node).unwrap();
     let all = log::open(&whole).unwrap().batches;
-    let last = *whole.keys().filter(|n| matches!(n, FileName::Segment(_))).next_back().unwrap();
+    let last = *whole.keys().rfind(|n| matches!(n, FileName::Segment(_))).unwrap();
     let length = whole[&last].len();
     for cut in (1..length.min(400)).step_by(37) {
         let mut files = whole.clone();
