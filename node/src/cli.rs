@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::client::args::{Asking, Tokens};
+
 /// An event-sourced Nitro state-channel node.
 #[derive(Debug, Parser)]
 #[command(name = "fairway", version, propagate_version = true, after_help = EXIT_CODES)]
@@ -47,6 +49,11 @@ pub enum Command {
     /// Read a node's log.
     #[command(subcommand)]
     Events(Events),
+    /// Who may ask a node over the network.
+    #[command(subcommand)]
+    Token(Tokens),
+    #[command(flatten)]
+    Ask(Asking),
 }
 
 /// Options of `devnet`.
@@ -122,8 +129,10 @@ fn block_time(text: &str) -> Result<Duration, String> {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    it ran, and the result is bad: a wrong balance, a broken log, a failed disk
+  1    it ran, and the result is bad: a wrong balance, a broken log, a failed disk, a refusal of the node
   2    it did not start: wrong usage, a refused configuration, a build with planted bugs
+  3    no node answers
+  4    what was waited for has not happened in time; it goes on
   130  interrupted
   134  a bug: the process aborts rather than limp on with money at stake";
 

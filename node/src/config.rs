@@ -62,6 +62,9 @@ pub struct RunConfig {
     /// Which chain.
     #[serde(default)]
     pub chain: ChainConfig,
+    /// Where the node answers.
+    #[serde(default)]
+    pub rpc: crate::rpc::Settings,
 }
 
 /// One peer.
@@ -271,7 +274,7 @@ kind = "development"
             edits.iter().map(|(from, to)| complaint(&GOOD.replacen(from, to, 1))).collect();
         insta::assert_snapshot!(told.join("\n"), @r#"
         FILE:4: p2p_listen: expected an IP address with a port, such as 127.0.0.1:4100
-        FILE:4: p2p_lisen: unknown field `p2p_lisen`, expected one of `data_dir`, `key_file`, `p2p_listen`, `peers`, `rpc_url`, `chain`
+        FILE:4: p2p_lisen: unknown field `p2p_lisen`, expected one of `data_dir`, `key_file`, `p2p_listen`, `peers`, `rpc_url`, `chain`, `rpc`
         FILE:11: kind: unknown variant `mainnet`, expected `development` or `ethereum`
         FILE:7: address: expected an Ethereum address, 0x and 40 hexadecimal digits
         FILE:2: data_dir: invalid type: integer `7`, expected path string

@@ -7,6 +7,7 @@
 
 mod chain;
 mod cli;
+mod client;
 mod clock;
 mod config;
 mod devchain;
@@ -16,6 +17,7 @@ mod export;
 mod files;
 mod inbox;
 mod ports;
+mod rpc;
 mod run;
 mod runtime;
 mod tcp;
@@ -34,6 +36,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Cli, Command, Events};
+use client::args::Tokens;
 use devnet::{Options, Story, Stream};
 use run::RunError;
 use version::Version;
@@ -63,6 +66,31 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Events(Events::List { data_dir, json }) => list(&data_dir, json),
         Command::Events(Events::Export { data_dir, out }) => export(&data_dir, out.as_deref()),
         Command::Events(Events::Verify { data_dir, json }) => verify(&data_dir, json),
+        Command::Token(command) => {
+            let json = matches!(command, Tokens::List { json: true, .. });
+            with_output(json, |output| client::tokens(&command, output, rpc::now_ms()))
+        }
+        Command::Ask(asking) => {
+            let runtime = runtime()?;
+            let json = asking.at().json;
+            with_output(json, |output| runtime.block_on(client::carry_out(&asking, output)))
+        }
+    }
+}
+
+/// Runs a command of the client; its complaints have exit codes of their own.
+fn with_output(
+    json: bool,
+    run: impl FnOnce(&mut client::Output<'_>) -> Result<(), client::ClientError>,
+) -> anyhow::Result<ExitCode> {
+    let (mut out, mut progress) = (io::stdout(), io::stderr());
+    match run(&mut client::Output { out: &mut out, progress: &mut progress, json }) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(client::ClientError::Output(e)) => Err(e.into()),
+        Err(e) => {
+            eprintln!("fairway: {e}");
+            Ok(ExitCode::from(e.exit_code()))
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::chain::ChainSetup;
 use crate::config::{Chosen, ConfigError, Ethereum, RunConfig, load_gas_key, load_key};
 use crate::devchain::{self, DevChain};
 use crate::files::FilesError;
+use crate::rpc;
 use crate::runtime::{RunningNode, Setup, StartError};
 use crate::tcp::AddressBook;
 
@@ -60,6 +61,9 @@ pub enum RunError {
     /// The node did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Nobody could ask it.
+    #[error(transparent)]
+    Rpc(#[from] rpc::ServeError),
     /// The disk failed while it ran.
     #[error("the node has stopped: {0}")]
     Disk(#[from] FilesError),
@@ -85,6 +89,8 @@ pub async fn run(path: &Path, stop: impl Future<Output = ()>) -> Result<(), RunE
             ethereum(me, *chain, load_gas_key(gas_key_file)?).await?
         }
     };
+    let (rpc_settings, rpc_dir) = (config.rpc.clone(), data_dir.clone());
+    rpc_settings.check().map_err(|(key, what)| rpc::ServeError::Settings { key, what })?;
     let is_development = matches!(chain, ChainSetup::Development(_));
     let at = config.p2p_listen;
     let listener = TcpListener::bind(at).await.map_err(|source| RunError::Listen { at, source })?;
@@ -102,7 +108,12 @@ pub async fn run(path: &Path, stop: impl Future<Output = ()>) -> Result<(), RunE
         chain,
     };
     let mut node = RunningNode::start(setup, listener).await?;
+    let server = rpc::Server::start(node.handle().clone(), &rpc_dir, rpc_settings).await?;
     eprintln!("fairway: node {me} listens at {at}");
+    if let Some(at) = server.tcp() {
+        eprintln!("fairway: rpc listens at {at}");
+    }
+    eprintln!("fairway: rpc listens at {}", server.socket().display());
     if is_development {
         eprintln!(
             "fairway: on a development chain of its own, which ends with this process: money here is worth nothing"

@@ -18,10 +18,10 @@ use fairway_core::input::{Command, Input};
 use fairway_core::log::Finding;
 use fairway_core::machine::Start;
 use fairway_core::nitro::{Crypto, SecretKey};
-use fairway_core::types::Lsn;
+use fairway_core::types::{Address, Lsn};
 use fairway_transport::pump::pump;
 use fairway_transport::{Events, Identity, NetEvent, Network};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -79,6 +79,7 @@ pub struct NodeHandle {
     notices: broadcast::Sender<Notice>,
     disk: Arc<DiskCounters>,
     chain: Option<ChainWatch>,
+    network: fairway_transport::Handle<TcpStream>,
 }
 
 /// Why a node did not start.
@@ -145,10 +146,11 @@ impl RunningNode {
         let chain = ports.chain.watch();
         let mut helpers = JoinSet::new();
         helpers.spawn(network.run());
-        helpers.spawn(listen(listener, sessions));
+        helpers.spawn(listen(listener, sessions.clone()));
         helpers.spawn(forward(events, sender.clone()));
         let pump = tokio::spawn(async move { pump(&mut driver, &mut ports).await });
-        let handle = NodeHandle { inbox: sender, notices, disk: counters, chain };
+        let handle =
+            NodeHandle { inbox: sender, notices, disk: counters, chain, network: sessions };
         Ok(RunningNode { handle, pump, helpers, free, opened })
     }
 
@@ -195,6 +197,19 @@ impl NodeHandle {
         let (reply, answer) = oneshot::channel();
         self.inbox.deliver(Inbound::Command(command, reply)).await?;
         answer.await.map_err(|_| Stopped)
+    }
+
+    /// Gives an input that came another way than from a peer's session or the chain. Like theirs it has no answer.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn input(&self, input: Input) -> Result<(), Stopped> {
+        self.inbox.deliver(Inbound::Input(input)).await
+    }
+
+    /// Peers with a session, in order of their addresses.
+    pub fn sessions(&self) -> Vec<Address> {
+        self.network.sessions()
     }
 
     /// Waits until `look` finds something in the resting node: everything that matters in it is durable then.
@@ -274,7 +289,7 @@ mod tests {
     use super::*;
     use crate::devchain::DevChain;
     use fairway_core::event::Terms;
-    use fairway_core::types::{Address, Amount, ChannelId};
+    use fairway_core::types::{Amount, ChannelId};
     use fairway_transport::ChainPin;
     use std::path::Path;
     use std::time::Duration;
