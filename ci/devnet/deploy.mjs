@@ -85,7 +85,7 @@ for (const [name, [address, key]] of Object.entries(PEOPLE)) {
   const keyFile = join(dir, `${name}.key`);
   writeFileSync(keyFile, `${key}\n`);
   chmodSync(keyFile, 0o600);
-  nodes[name] = { address, key, key_file: keyFile, p2p_listen: `127.0.0.1:${await freePort()}`, metrics_port: await freePort(), config: join(dir, `${name}.toml`) };
+  nodes[name] = { address, key, key_file: keyFile, p2p_listen: `127.0.0.1:${await freePort()}`, metrics_port: await freePort(), rpc_listen: `127.0.0.1:${await freePort()}`, config: join(dir, `${name}.toml`) };
 }
 for (const [name, node] of Object.entries(nodes)) {
   const peers = Object.entries(nodes).filter(([other]) => other !== name);
@@ -110,6 +110,9 @@ for (const [name, node] of Object.entries(nodes)) {
     `confirmations = 2`,
     `block_time_s  = 1`,
     `inclusion_s   = 5`,
+    ``,
+    `[rpc]`,
+    `listen = "${node.rpc_listen}"`,
     ``,
   ];
   writeFileSync(node.config, lines.join("\n"));

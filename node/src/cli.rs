@@ -10,6 +10,7 @@ pub mod keys;
 pub mod pages;
 pub mod settings;
 
+use fairway_node::client::args::{Asking, Tokens};
 use init::InitArgs;
 use keys::{KeysCommand, PasswordArgs};
 use pages::{CompletionsArgs, ManArgs};
@@ -86,6 +87,11 @@ pub enum Command {
     /// Write man pages.
     #[command(after_help = "Example:\n  fairway man --out /usr/local/share/man/man1")]
     Man(ManArgs),
+    /// Who may ask a node over the network.
+    #[command(subcommand)]
+    Token(Tokens),
+    #[command(flatten)]
+    Ask(Asking),
 }
 
 /// Options of `devnet`.
@@ -172,9 +178,12 @@ fn block_time(text: &str) -> Result<Duration, String> {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    it ran, and the result is bad: a wrong balance, a broken log, a failed disk, a stop that took too long
+  1    it ran, and the result is bad: a wrong balance, a broken log, a failed disk, a stop that took too long, a
+       refusal of the node
   2    it did not start: wrong usage, a refused configuration, key or password, a port or a data directory in use, a build with
        planted bugs
+  3    no node answers
+  4    what was waited for has not happened in time; it goes on
   130  ended at once by SIGINT; 143 by SIGTERM
   134  a bug: the process aborts rather than limp on with money at stake";
 

@@ -93,6 +93,9 @@ pub struct Config {
     /// How the node stops.
     #[serde(default)]
     pub shutdown: ShutdownConfig,
+    /// Where the node answers.
+    #[serde(default)]
+    pub rpc: crate::rpc::Settings,
 }
 
 /// One peer.

@@ -23,6 +23,7 @@
 pub mod backup;
 mod chain;
 pub mod checkpoint;
+pub mod client;
 mod clock;
 pub mod config;
 mod devchain;
@@ -37,6 +38,7 @@ pub mod logs;
 pub mod metrics;
 mod node;
 mod ports;
+pub mod rpc;
 mod runtime;
 pub mod snapshots;
 mod tcp;

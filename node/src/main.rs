@@ -15,12 +15,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use fairway_node::client::{self, args::Tokens};
 use fairway_node::config::{self, ConfigError, Sources};
 use fairway_node::devnet::{self, Options, Story, Stream};
 use fairway_node::events;
 use fairway_node::keys::{KeyError, PasswordSource};
 use fairway_node::logs::{self, Logs};
-use fairway_node::metrics::client;
+use fairway_node::rpc;
 use fairway_node::version::Version;
 use fairway_node::{Node, NodeError, Stop};
 use serde::Serialize;
@@ -79,6 +80,31 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Health { url, timeout } => health(&url, timeout),
         Command::Events(Events::Stats { data_dir, json }) => stats(&data_dir, json),
         Command::Events(Events::Verify { data_dir, json }) => verify(&data_dir, json),
+        Command::Token(command) => {
+            let json = matches!(command, Tokens::List { json: true, .. });
+            with_output(json, |output| client::tokens(&command, output, rpc::now_ms()))
+        }
+        Command::Ask(asking) => {
+            let runtime = runtime()?;
+            let json = asking.at().json;
+            with_output(json, |output| runtime.block_on(client::carry_out(&asking, output)))
+        }
+    }
+}
+
+/// Runs a command of the client; its complaints have exit codes of their own.
+fn with_output(
+    json: bool,
+    run: impl FnOnce(&mut client::Output<'_>) -> Result<(), client::ClientError>,
+) -> anyhow::Result<ExitCode> {
+    let (mut out, mut progress) = (io::stdout(), io::stderr());
+    match run(&mut client::Output { out: &mut out, progress: &mut progress, json }) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(client::ClientError::Output(e)) => Err(e.into()),
+        Err(e) => {
+            eprintln!("fairway: {e}");
+            Ok(ExitCode::from(e.exit_code()))
+        }
     }
 }
 
@@ -189,6 +215,10 @@ fn introduce(node: &Node) {
     }
     eprintln!("fairway: node {} listens at {}", node.address(), node.listens_at());
     eprintln!("fairway: metrics and health at http://{}", node.watched_at());
+    if let Some(at) = node.rpc().tcp() {
+        eprintln!("fairway: rpc listens at {at}");
+    }
+    eprintln!("fairway: rpc listens at {}", node.rpc().socket().display());
     if node.gas_address().is_none() {
         eprintln!(
             "fairway: on a development chain of its own, which ends with this process: money here is worth nothing"
@@ -248,7 +278,7 @@ fn stats(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn health(url: &str, patience: Duration) -> anyhow::Result<ExitCode> {
-    let answer = runtime()?.block_on(client::ready(url, patience))?;
+    let answer = runtime()?.block_on(fairway_node::metrics::client::ready(url, patience))?;
     print(&format!("{}\n", answer.text))?;
     Ok(if answer.ready { ExitCode::SUCCESS } else { ExitCode::from(BAD_RESULT) })
 }

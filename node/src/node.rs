@@ -31,6 +31,7 @@ use crate::devchain::{self, DevChain};
 use crate::files::{self, FilesError};
 use crate::keys::{KeyError, KeyRing, PasswordSource};
 use crate::metrics::{self, Metrics, Observer};
+use crate::rpc;
 use crate::runtime::{NodeHandle, RunningNode, Setup, StartError, Stop, transport_config};
 use crate::tcp::AddressBook;
 
@@ -55,6 +56,7 @@ pub struct Node {
     gas: Option<Address>,
     listens_at: SocketAddr,
     watched_at: SocketAddr,
+    server: rpc::Server,
     /// Serves metrics and health for as long as the node is there.
     _watcher: JoinSet<()>,
 }
@@ -141,6 +143,9 @@ pub enum NodeError {
     /// The node did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Nobody could ask it.
+    #[error(transparent)]
+    Rpc(#[from] rpc::ServeError),
 }
 
 impl Node {
@@ -192,7 +197,10 @@ impl Node {
             snapshots: config.snapshots.clone(),
             metrics,
         };
+        let rpc = config.rpc.clone();
+        rpc.check().map_err(|(key, what)| rpc::ServeError::Settings { key, what })?;
         let running = RunningNode::start(setup, listener).await?;
+        let server = rpc::Server::start(running.handle().clone(), &config.data_dir, rpc).await?;
         let findings = running.opened().findings.len();
         observer.attach(running.handle().clone(), config.data_dir.clone(), findings);
         Ok(Node {
@@ -202,6 +210,7 @@ impl Node {
             gas: gas_address,
             listens_at,
             watched_at,
+            server,
             _watcher: watcher,
         })
     }
@@ -224,6 +233,11 @@ impl Node {
     /// Where metrics and health are. The port is a real one where the configuration says 0.
     pub fn watched_at(&self) -> SocketAddr {
         self.watched_at
+    }
+
+    /// Where it answers programs.
+    pub fn rpc(&self) -> &rpc::Server {
+        &self.server
     }
 
     /// What it was started with.

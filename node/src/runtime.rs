@@ -21,7 +21,7 @@ use fairway_core::log::Finding;
 use fairway_core::machine::Start;
 use fairway_core::nitro::{Crypto, SecretKey};
 use fairway_core::snapshot::{Snapshot, SnapshotError};
-use fairway_core::types::Lsn;
+use fairway_core::types::{Address, Lsn};
 use fairway_core::wire::WIRE_VERSIONS;
 use fairway_transport::pump::pump;
 use fairway_transport::{ChainPin, Events, Handle, Identity, NetEvent, Network, VersionRange};
@@ -293,6 +293,19 @@ impl NodeHandle {
         answer.await.map_err(|_| Stopped)
     }
 
+    /// Gives an input that came another way than from a peer's session or the chain. Like theirs it has no answer.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn input(&self, input: Input) -> Result<(), Stopped> {
+        self.inbox.deliver(Inbound::Input(input)).await
+    }
+
+    /// Peers with a session, in order of their addresses.
+    pub fn sessions(&self) -> Vec<Address> {
+        self.network.sessions()
+    }
+
     /// Waits until `look` finds something in the resting node: everything that matters in it is durable then.
     ///
     /// # Errors
@@ -463,7 +476,7 @@ mod tests {
     use super::*;
     use crate::devchain::DevChain;
     use fairway_core::event::Terms;
-    use fairway_core::types::{Address, Amount, ChannelId};
+    use fairway_core::types::{Amount, ChannelId};
     use std::path::Path;
 
     fn setup(directory: &Path) -> Setup {

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
 
 use fairway_chain::testkit::Devnet;
 
@@ -130,7 +131,7 @@ fn five_keys_suffice() {
     let five = |url: &str| {
         let path = dir.path().join("five.toml");
         let text = format!(
-            "rpc_url = \"{url}\"\np2p_listen = \"127.0.0.1:0\"\ndata_dir = \"{}\"\nlog_level = \"info\"\nmetrics_port = 9090\n",
+            "rpc_url = \"{url}\"\np2p_listen = \"127.0.0.1:0\"\ndata_dir = \"{}\"\nlog_level = \"info\"\nmetrics_port = 0\n",
             data_dir.display()
         );
         fs::write(&path, text).unwrap();
@@ -150,3 +151,49 @@ fn five_keys_suffice() {
 }
 
 const WORD: &str = "correct horse battery";
+/// Asks the node of this configuration by a command; what it printed.
+fn fairway(config: &Path, line: &str) -> serde_json::Value {
+    let config: toml::Table = fs::read_to_string(config).unwrap().parse().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_fairway"))
+        .args(line.split(' '))
+        .args(["--json", "--data-dir", config["data_dir"].as_str().unwrap()])
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "fairway {line}: {errors}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Goal: two people with two processes on a real chain open, pay and close with commands alone. Method: the written configurations; the
+/// balances that both nodes show, and the transactions that they wanted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs npm: ci/test chain"]
+async fn two_people_live_by_commands_on_a_real_chain() {
+    let dir = tempfile::tempdir().unwrap();
+    let devnet = Devnet::up(dir.path());
+    let _miner = devnet.mine_every(Duration::from_millis(100));
+    tokio::task::block_in_place(|| {
+        let [alice, bob] = ["alice", "bob"].map(|name| devnet.person(name).clone());
+        let mut nodes = [Node::run(&alice.config), Node::run(&bob.config)];
+        for node in &mut nodes {
+            node.says("rpc.sock");
+        }
+        let line =
+            format!("ledger open {:#x} --deposit 1eth --peer-deposit 1eth --wait", bob.address);
+        let ledger = fairway(&alice.config, &line)["channel"].as_str().unwrap().to_string();
+        fairway(&bob.config, &format!("objective show DirectFunding-{ledger} --wait"));
+        let paid = fairway(&alice.config, &format!("pay {ledger} 5gwei --after 0"));
+        assert_eq!(paid["position"], "1");
+        fairway(&alice.config, &format!("ledger close {ledger} --wait"));
+        fairway(&bob.config, &format!("objective show DirectDefunding-{ledger} --wait"));
+        let show = format!("ledger show {ledger}");
+        assert_eq!(fairway(&bob.config, &show)["balance"], "1000000005000000000");
+        let shown = fairway(&alice.config, &show);
+        assert_eq!(shown["balance"], "999999995000000000");
+        assert_eq!(shown["on_chain"]["held"], "0");
+        let transactions = fairway(&alice.config, "tx list --all");
+        let kinds: Vec<_> = transactions.as_array().unwrap().iter().map(|tx| &tx["kind"]).collect();
+        assert_eq!(kinds, ["deposit", "conclude"]);
+        nodes.into_iter().for_each(Node::stop);
+    });
+}

@@ -16,7 +16,7 @@ fn home() -> (tempfile::TempDir, PathBuf) {
     let config = dir.path().join("fairway.toml");
     let at = dir.path().display();
     let text = format!(
-        "data_dir = \"{at}/data\"\np2p_listen = \"127.0.0.1:0\"\n[keys]\nchannel_file = \"{at}/key\"\n[chain]\nkind = \"development\"\n"
+        "data_dir = \"{at}/data\"\np2p_listen = \"127.0.0.1:0\"\nmetrics_port = 0\n[rpc]\nlisten = \"127.0.0.1:0\"\n[keys]\nchannel_file = \"{at}/key\"\n[chain]\nkind = \"development\"\n"
     );
     fs::write(&config, text).unwrap();
     (dir, config)

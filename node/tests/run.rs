@@ -27,7 +27,7 @@ impl Home {
     fn configure(&self, chain: &str) {
         let at = self.path().display();
         let text = format!(
-            "data_dir = \"{at}/data\"\np2p_listen = \"127.0.0.1:0\"\nmetrics_port = 0\n[keys]\nchannel_file = \"{at}/key\"\n[chain]\n{chain}\n"
+            "data_dir = \"{at}/data\"\np2p_listen = \"127.0.0.1:0\"\nmetrics_port = 0\n[keys]\nchannel_file = \"{at}/key\"\n[rpc]\nlisten = \"127.0.0.1:0\"\n[chain]\n{chain}\n"
         );
         fs::write(self.path().join("fairway.toml"), text).unwrap();
     }

@@ -23,7 +23,7 @@ fn configure(home: &Path, more: &str, sections: &str) {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let at = home.display();
     let text = format!(
-        "data_dir = \"{at}/data\"\nkey_file = \"{at}/key\"\np2p_listen = \"127.0.0.1:0\"\n{more}\n[chain]\nkind = \"development\"\n{sections}\n"
+        "data_dir = \"{at}/data\"\np2p_listen = \"127.0.0.1:0\"\n{more}\n[keys]\nchannel_file = \"{at}/key\"\n[rpc]\nlisten = \"127.0.0.1:0\"\n[chain]\nkind = \"development\"\n{sections}\n"
     );
     fs::write(home.join("fairway.toml"), text).unwrap();
 }

@@ -274,7 +274,7 @@ fn challenge_duration(block_time: Duration) -> u32 {
 }
 
 /// The shipped defaults, but impatient: a loopback answers in microseconds.
-fn node_config(challenge_duration: u32) -> Config {
+pub(crate) fn node_config(challenge_duration: u32) -> Config {
     let mut config = Config { payment_app: devchain::PAYMENT_APP, ..Config::default() };
     config.policy.challenge_duration_min = challenge_duration;
     // Whatever is submitted is in the next block.
@@ -287,7 +287,7 @@ fn node_config(challenge_duration: u32) -> Config {
     config
 }
 
-fn transport_config(chain_id: u64, adjudicator: Address) -> fairway_transport::Config {
+pub(crate) fn transport_config(chain_id: u64, adjudicator: Address) -> fairway_transport::Config {
     let mut config = crate::runtime::transport_config(ChainPin { chain_id, adjudicator });
     config.backoff_base_ms = 50;
     config.backoff_max_ms = 500;
