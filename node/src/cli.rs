@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub mod backup;
 pub mod init;
 pub mod keys;
 pub mod pages;
 pub mod settings;
 
+use backup::{BackupCommand, DrillArgs};
 use fairway_node::client::args::{Asking, Tokens};
 use init::InitArgs;
 use keys::{KeysCommand, PasswordArgs};
@@ -79,6 +81,12 @@ pub enum Command {
     /// Read a node's log.
     #[command(subcommand)]
     Events(Events),
+    /// Copy a node's log where it survives the node, and bring it back.
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Prove that the newest backup can be used: restore it somewhere else, open it, and compare.
+    #[command(after_help = backup::DRILL_HELP)]
+    Drill(DrillArgs),
     /// Write the completions of a shell.
     #[command(
         after_help = "Example:\n  fairway completions bash --out ~/.local/share/bash-completion/completions"

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use fairway_core::driver::{Replayed, recorded};
 use fairway_core::event::Event;
 use fairway_core::log::{self, FileName, Files};
+use fairway_core::machine::NodeState;
 use fairway_core::machine::Tally;
 use fairway_core::machine::tally::Count;
 use fairway_core::nitro::Crypto;
 use fairway_core::types::{Lsn, Timestamp};
 use serde::Serialize;
 
+use crate::checkpoint::{self, Checkpoint, Hex};
 use crate::export::{self, ExportError};
 use crate::files::{self, FilesError};
 use crate::metrics;
@@ -45,6 +47,14 @@ pub enum EventsError {
         /// Where.
         source: log::UnknownEvent,
     },
+    /// The checkpoints cannot be read.
+    #[error("{}: cannot read it: {source}", path.display())]
+    Checkpoints {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The export was not finished.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -70,7 +80,9 @@ pub struct Verified {
     pub log_bytes: u64,
     /// Signatures that were recovered anew.
     pub signatures: usize,
-    /// States and vouchers whose signatures do not hold, one line each.
+    /// Lines of `checkpoints.jsonl` that were compared with what the log comes to.
+    pub checkpoints: usize,
+    /// States, vouchers and checkpoints that do not hold, one line each.
     pub bad: Vec<String>,
     /// What a node would mend at its next start.
     pub findings: Vec<String>,
@@ -91,10 +103,10 @@ pub fn list(directory: &Path) -> Result<Vec<Line>, EventsError> {
     Ok((1..).zip(events).map(place).collect())
 }
 
-/// Checks the hash chain and recovers every signature again, trusting nothing.
+/// Checks the hash chain, recovers every signature again, folds the log and compares each signed checkpoint with it, trusting nothing.
 ///
 /// # Errors
-/// [`EventsError`]. Signatures that do not hold are no error here but stand in the result.
+/// [`EventsError`]. What does not hold is no error here but stands in the result.
 pub fn verify(directory: &Path) -> Result<Verified, EventsError> {
     let files = read(directory)?;
     let (events, findings) = open(directory, &files)?;
@@ -122,7 +134,52 @@ pub fn verify(directory: &Path) -> Result<Verified, EventsError> {
         }
     }
     let log_bytes = log_bytes(&files);
-    Ok(Verified { events: events.len(), log_bytes, signatures, bad, findings })
+    let lines = checkpoint::read(directory).map_err(|source| EventsError::Checkpoints {
+        path: directory.join(checkpoint::FILE),
+        source,
+    })?;
+    let opened = log::open(&files)
+        .map_err(|source| EventsError::Log { path: directory.to_path_buf(), source })?;
+    bad.extend(compare(&opened, &lines));
+    let checkpoints = lines.len();
+    Ok(Verified { events: events.len(), log_bytes, signatures, checkpoints, bad, findings })
+}
+
+/// What does not hold of the checkpoints: one fold over the log for all of them.
+fn compare(opened: &log::Opened<'_>, lines: &[Checkpoint]) -> Vec<String> {
+    let at: BTreeMap<Lsn, Vec<&Checkpoint>> = lines.iter().fold(BTreeMap::new(), |mut at, line| {
+        at.entry(line.lsn).or_insert_with(Vec::new).push(line);
+        at
+    });
+    let mut wrong = Vec::new();
+    let (mut state, mut seen) = (NodeState::default(), 0);
+    for batch in &opened.batches {
+        // The events were read once already.
+        for (time, recorded) in log::events(batch).flatten() {
+            state.apply(time, recorded.event);
+        }
+        for line in at.get(&batch.last()).into_iter().flatten() {
+            seen += 1;
+            let place = format!("checkpoint at event {}", line.lsn);
+            if !line.verify() {
+                wrong.push(format!("{place}: its signature does not hold"));
+            }
+            if line.head != Hex(batch.chain.0) {
+                wrong.push(format!(
+                    "{place}: the log is another one: its chain hash is {}",
+                    Hex(batch.chain.0)
+                ));
+            }
+            if line.state != Hex(state.digest()) {
+                wrong.push(format!("{place}: the log comes to the state {}", Hex(state.digest())));
+            }
+        }
+    }
+    if seen < lines.len() {
+        let missing = lines.len() - seen;
+        wrong.push(format!("{missing} checkpoints are of places that the log does not have: it lost records, or is another one"));
+    }
+    wrong
 }
 
 fn read(directory: &Path) -> Result<Files, EventsError> {

@@ -72,6 +72,8 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run { config, password } => run_node(&config.sources(), password.given()),
         Command::Init(chosen) => cli::init::carry_out(&chosen),
         Command::Keys(command) => cli::keys::carry_out(&command),
+        Command::Backup(command) => cli::backup::carry_out(&command),
+        Command::Drill(chosen) => cli::backup::carry_out_drill(&chosen),
         Command::Completions(chosen) => cli::pages::completions(&chosen),
         Command::Man(chosen) => cli::pages::man(&chosen),
         Command::Config(command) => cli::settings::carry_out(&command),
@@ -289,10 +291,11 @@ fn verify(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
         print_json(&found)?;
     } else {
         let mut text = format!(
-            "{} events in {} bytes: the hash chain holds\n{} signatures recovered again, {} states do not hold\n",
+            "{} events in {} bytes: the hash chain holds\n{} signatures recovered again, {} checkpoints compared, {} things do not hold\n",
             found.events,
             found.log_bytes,
             found.signatures,
+            found.checkpoints,
             found.bad.len()
         );
         for line in found.bad.iter().chain(&found.findings) {

@@ -7,12 +7,31 @@
 //! Stale states lose money to a peer that answers them, or that has been paid since. It is for the day when the log and every backup of it
 //! are gone.
 
+use std::path::Path;
+
 use fairway_core::channel::Phase;
+use fairway_core::driver::replay;
 use fairway_core::machine::NodeState;
 use serde_json::{Value, json};
 
+use super::{BackupError, open};
+use crate::files;
+
 /// The file in a backup's directory.
 pub const FILE: &str = "emergency.json";
+
+/// [`of`] the log in a data directory, whose node may be running.
+///
+/// # Errors
+/// [`BackupError`].
+pub fn of_directory(data_dir: &Path) -> Result<String, BackupError> {
+    let files = files::read(data_dir)?;
+    let opened = open(data_dir, &files)?;
+    let path = || data_dir.to_path_buf();
+    let (state, _) =
+        replay(&opened).map_err(|source| BackupError::Unknown { path: path(), source })?;
+    Ok(of(&state))
+}
 
 /// The states of all channels that are not finished, as JSON.
 pub fn of(state: &NodeState) -> String {
