@@ -118,7 +118,7 @@ impl Observer {
     }
 }
 
-/// Answers until it is dropped. Never more than [`CONNECTIONS_MAX`] at once, none of which may wait for ever: whoever opens connections
+/// Answers until it is dropped. Never more than 32 connections at once, none of which may wait for ever: whoever opens connections
 /// here must not take file descriptors from the log.
 pub async fn serve(listener: TcpListener, observer: Observer) {
     let routes = Router::new()

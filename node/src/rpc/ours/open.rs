@@ -59,7 +59,7 @@ pub fn nonce(me: Address, key: Option<&str>) -> Result<u64, RpcError> {
 /// Refuses a key that opened a channel on other terms than the one that it names now.
 ///
 /// # Errors
-/// [`Code::KeyReused`].
+/// `Code::KeyReused`.
 pub async fn check_reuse(
     context: &Context,
     nonce: u64,
@@ -87,7 +87,7 @@ pub async fn check_reuse(
 /// Refuses keys that cannot be remembered.
 ///
 /// # Errors
-/// [`Code::Params`].
+/// `Code::Params`.
 pub fn check_key(key: &str) -> Result<(), RpcError> {
     if key.is_empty() || key.len() > KEY_BYTES_MAX {
         return Err(RpcError::params(format!(
