@@ -253,7 +253,7 @@ impl Node {
         &self.session.commands_refused
     }
 
-    /// What this node has recorded amounts to; with [`Node::count_from`] everything in its log.
+    /// What this node has recorded amounts to; once told what its log held at the start, everything in it.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }
