@@ -169,7 +169,7 @@ impl Driver {
     /// [`Driver::open`] without folding what is in the snapshot. Segments below its [`Snapshot::base`] need not be there.
     ///
     /// # Errors
-    /// As there, and [`OpenError::Snapshot`]: start without it, but never after [`SnapshotError::Ahead`].
+    /// As there, and [`OpenError::Snapshot`]: the log lost records, or is another one.
     pub fn open_at(
         snapshot: Snapshot,
         files: &Files,

@@ -41,7 +41,8 @@ struct Contents {
     tally: Tally,
 }
 
-/// Why a snapshot is no use. Another one, or the log alone, serves as well, but for [`SnapshotError::Ahead`].
+/// Why a snapshot is no use. One that cannot be read can be passed over: another one, or the log alone, serves as well. One that can be read
+/// and does not fit its log must not be: the log lost records, or is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
     /// Not a snapshot, or rotten.

@@ -1,0 +1,227 @@
+//! A node starts over its files, answers, stops and starts again.
+
+use super::*;
+use crate::devchain::DevChain;
+use fairway_core::event::Terms;
+use fairway_core::types::{Amount, ChannelId};
+use std::path::Path;
+
+fn setup(directory: &Path) -> Setup {
+    let key = SecretKey::new([7; 32], Crypto::Real).unwrap();
+    let pins = crate::devchain::pins(key.address());
+    let chain = ChainPin { chain_id: pins.chain_id, adjudicator: pins.adjudicator };
+    Setup {
+        data_dir: directory.join("node"),
+        key,
+        node_seed: [8; 32],
+        pins,
+        config: Config::default(),
+        transport: transport_config(chain),
+        peers: AddressBook::default(),
+        chain: ChainSetup::Development(DevChain::start(Duration::from_millis(10), [].into())),
+        snapshots: snapshots::Settings { every_events: 1 },
+        metrics: Metrics::new(),
+    }
+}
+
+async fn start(setup: &Setup) -> Result<RunningNode, StartError> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    RunningNode::start(setup.clone(), listener).await
+}
+
+fn terms(setup: &Setup) -> (Terms, ChannelId) {
+    let terms = Terms {
+        participants: [setup.pins.me, Address::repeat_byte(9)],
+        nonce: 1,
+        challenge_duration: 60,
+        asset: Address::ZERO,
+        deposits: [Amount::wei(1), Amount::wei(2)],
+    };
+    let id = terms.fixed_part(setup.pins.consensus_app).channel_id();
+    (terms, id)
+}
+
+/// Goal: what was answered survives the end of the process. Method: a node is killed right after an answer, and its directory
+/// is free at once for the next one.
+#[tokio::test]
+async fn an_accepted_command_survives_a_kill() {
+    let parent = tempfile::tempdir().unwrap();
+    let setup = setup(parent.path());
+    let node = start(&setup).await.unwrap();
+    assert_eq!(node.opened().lsn, Lsn::ZERO);
+    let (terms, id) = terms(&setup);
+    node.handle().command(Command::Open(terms)).await.unwrap().unwrap();
+    node.kill().await;
+
+    let node = start(&setup).await.unwrap();
+    assert!(node.opened().lsn >= Lsn(3), "pins, objective, prefund: {:?}", node.opened());
+    let known = move |driver: &Driver| driver.node().state().channel(id).map(|c| c.signed);
+    let waited = timeout(Duration::from_secs(10), node.handle().when(known)).await;
+    assert!(waited.unwrap().unwrap().is_some());
+    node.kill().await;
+}
+
+/// Goal: a start goes on from the newest snapshot that is sound, and comes to the same. Method: a node that keeps one after every
+/// event; then the newest rots, then the log goes back.
+#[tokio::test]
+async fn a_start_goes_on_from_a_snapshot() {
+    let parent = tempfile::tempdir().unwrap();
+    let setup = setup(parent.path());
+    let node = start(&setup).await.unwrap();
+    let (opened, id) = terms(&setup);
+    node.handle().command(Command::Open(opened)).await.unwrap().unwrap();
+    let prefund = |d: &Driver| d.node().state().channels().next().and_then(|c| c.signed);
+    timeout(Duration::from_secs(10), node.handle().when(prefund)).await.unwrap().unwrap();
+    while snapshots::list(&setup.data_dir).unwrap().len() < 2 {
+        node.handle().when(|_| Some(())).await.unwrap();
+    }
+    node.kill().await;
+
+    let whole = setup.data_dir.clone();
+    let list = snapshots::list(&whole).unwrap();
+    let [(newest, path), (older, _)] = &list[..] else { panic!("{list:?}") };
+    let lines = crate::checkpoint::read(&whole).unwrap();
+    assert!(lines.iter().all(crate::checkpoint::Checkpoint::verify));
+
+    let quiet = Setup { snapshots: snapshots::Settings { every_events: 0 }, ..setup.clone() };
+    let node = start(&quiet).await.unwrap();
+    assert_eq!(node.opened().from, *newest);
+    let known = move |d: &Driver| d.node().state().channel(id).map(|_| ());
+    timeout(Duration::from_secs(10), node.handle().when(known)).await.unwrap().unwrap();
+    node.kill().await;
+
+    let good = fs::read(path).unwrap();
+    let mut bytes = good.clone();
+    bytes[40] ^= 1;
+    fs::write(path, bytes).unwrap();
+    let node = start(&quiet).await.unwrap();
+    assert_eq!(node.opened().from, *older);
+    node.kill().await;
+
+    fs::write(path, good).unwrap();
+    for file in ["000001.log", "tail.0", "tail.1"] {
+        fs::remove_file(whole.join(file)).unwrap();
+    }
+    let text = start(&quiet).await.err().unwrap().to_string();
+    assert!(text.contains("the log ends at record"), "{text}");
+
+    // The snapshot of a node that lived elsewhere.
+    let other = Setup { data_dir: parent.path().join("other"), ..setup.clone() };
+    let node = start(&other).await.unwrap();
+    let (mut more, _) = terms(&setup);
+    for _ in 0..4 {
+        more.nonce += 1;
+        node.handle().command(Command::Open(more.clone())).await.unwrap().unwrap();
+    }
+    while snapshots::list(&other.data_dir).unwrap().is_empty() {
+        node.handle().when(|_| Some(())).await.unwrap();
+    }
+    node.kill().await;
+    fs::remove_dir_all(other.data_dir.join(snapshots::FOLDER)).unwrap();
+    fs::rename(whole.join(snapshots::FOLDER), other.data_dir.join(snapshots::FOLDER)).unwrap();
+    let quiet = Setup { data_dir: other.data_dir, ..quiet };
+    let text = start(&quiet).await.err().unwrap().to_string();
+    assert!(text.contains("the log is another one at record"), "{text}");
+}
+
+/// Goal: an orderly stop answers what was asked before, refuses what is asked after, and leaves a whole log. Method: commands are
+/// given, the stop follows at once; the next start must know what was accepted.
+#[tokio::test]
+async fn a_stop_finishes_what_was_taken_and_takes_nothing_more() {
+    let parent = tempfile::tempdir().unwrap();
+    let setup = setup(parent.path());
+    let node = start(&setup).await.unwrap();
+    let handle = node.handle().clone();
+    let (terms, id) = terms(&setup);
+    let (asked, stopped) = tokio::join!(
+        handle.command(Command::Open(terms.clone())),
+        node.stop(Duration::from_secs(60))
+    );
+    assert_eq!(stopped.unwrap(), Stop::InOrder);
+    assert_eq!(handle.command(Command::Open(terms)).await, Err(Stopped));
+    asked.expect("it was in the inbox before the stop").expect("good terms");
+
+    let node = start(&setup).await.unwrap();
+    assert_eq!(node.opened().findings, []);
+    let known = move |driver: &Driver| driver.node().state().channel(id).map(|c| c.signed);
+    assert!(node.handle().when(known).await.unwrap().is_some());
+    assert_eq!(node.stop(Duration::from_secs(60)).await.unwrap(), Stop::InOrder);
+}
+
+/// Method: no time at all is as long as any deadline that passes.
+#[tokio::test]
+async fn a_stop_that_takes_too_long_is_a_kill() {
+    let parent = tempfile::tempdir().unwrap();
+    let setup = setup(parent.path());
+    let node = start(&setup).await.unwrap();
+    let after = Duration::ZERO;
+    assert_eq!(node.stop(after).await.unwrap(), Stop::Dropped { after });
+    start(&setup).await.unwrap().kill().await;
+}
+
+/// Goal: what a node has to say when it stops reaches its peer. Method: Alice promises a channel to Bob and stops at once; Bob's
+/// node must know the channel although Alice's is gone.
+#[tokio::test]
+async fn what_waits_for_a_peer_is_sent_before_the_end() {
+    let parent = tempfile::tempdir().unwrap();
+    let (mut alice, mut bob) = (setup(parent.path()), setup(parent.path()));
+    bob.data_dir = parent.path().join("bob");
+    bob.key = SecretKey::new([9; 32], Crypto::Real).unwrap();
+    bob.pins.me = bob.key.address();
+    let (door, door_of_bob) =
+        (TcpListener::bind("127.0.0.1:0").await, TcpListener::bind("127.0.0.1:0").await);
+    let door_of_bob = door_of_bob.unwrap();
+    let at = door_of_bob.local_addr().unwrap();
+    alice.peers = AddressBook([(bob.pins.me, at)].into());
+    alice.chain = bob.chain.clone();
+    let bobs = RunningNode::start(bob.clone(), door_of_bob).await.unwrap();
+    let alices = RunningNode::start(alice.clone(), door.unwrap()).await.unwrap();
+    let peer = bob.pins.me;
+    let sessions = alices.sessions.clone();
+    let up = move |_: &Driver| (!sessions.sessions().is_empty()).then_some(());
+    timeout(Duration::from_secs(10), alices.handle().when(up)).await.unwrap().unwrap();
+    let mut terms = terms(&alice).0;
+    terms.participants[1] = peer;
+    let id = terms.fixed_part(alice.pins.consensus_app).channel_id();
+    alices.handle().command(Command::Open(terms)).await.unwrap().unwrap();
+    assert_eq!(alices.stop(Duration::from_secs(60)).await.unwrap(), Stop::InOrder);
+    let known = move |driver: &Driver| driver.node().state().channel(id).map(|_| ());
+    timeout(Duration::from_secs(10), bobs.handle().when(known)).await.unwrap().unwrap();
+    bobs.kill().await;
+}
+
+#[tokio::test]
+async fn a_second_node_over_the_same_files_is_refused() {
+    let parent = tempfile::tempdir().unwrap();
+    let setup = setup(parent.path());
+    let node = start(&setup).await.unwrap();
+    let second = start(&setup).await.err();
+    assert!(matches!(second, Some(StartError::Files(FilesError::InUse { .. }))));
+    node.kill().await;
+    start(&setup).await.unwrap().kill().await;
+}
+
+#[tokio::test]
+async fn a_log_of_another_key_is_refused_with_its_directory() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut setup = setup(parent.path());
+    let node = start(&setup).await.unwrap();
+    // The pins are durable once the node rests.
+    node.handle().when(|d| (d.durable() > Lsn::ZERO).then_some(())).await.unwrap();
+    node.kill().await;
+    setup.pins.chain_id += 1;
+    let text = start(&setup).await.err().unwrap().to_string();
+    assert!(text.contains("/node: the log is pinned to"), "{text}");
+}
+
+#[tokio::test]
+async fn a_node_that_is_gone_answers_nobody() {
+    let parent = tempfile::tempdir().unwrap();
+    let setup = setup(parent.path());
+    let node = start(&setup).await.unwrap();
+    let handle = node.handle().clone();
+    node.kill().await;
+    let (terms, _) = terms(&setup);
+    assert_eq!(handle.command(Command::Open(terms)).await, Err(Stopped));
+    assert_eq!(handle.when(|_| Some(())).await, Err(Stopped));
+}
