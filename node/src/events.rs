@@ -94,7 +94,7 @@ pub struct Verified {
 /// [`EventsError`].
 pub fn list(directory: &Path) -> Result<Vec<Line>, EventsError> {
     let files = read(directory)?;
-    let (events, _) = open(directory, &files)?;
+    let events = decode(directory, &open_log(directory, &files)?)?;
     let place = |(at, (time, event)): (u64, (Timestamp, Event))| Line {
         lsn: Lsn(at),
         time_ms: time.0,
@@ -109,10 +109,29 @@ pub fn list(directory: &Path) -> Result<Vec<Line>, EventsError> {
 /// [`EventsError`]. What does not hold is no error here but stands in the result.
 pub fn verify(directory: &Path) -> Result<Verified, EventsError> {
     let files = read(directory)?;
-    let (events, findings) = open(directory, &files)?;
+    let opened = open_log(directory, &files)?;
+    let events = decode(directory, &opened)?;
+    let (signatures, mut bad) = check_signatures(&events);
+    let path = directory.join(checkpoint::FILE);
+    let lines =
+        checkpoint::read(directory).map_err(|source| EventsError::Checkpoints { path, source })?;
+    bad.extend(compare(&opened, &lines));
+    let doubt = opened.doubt.iter().map(ToString::to_string);
+    Ok(Verified {
+        events: events.len(),
+        log_bytes: log_bytes(&files),
+        signatures,
+        checkpoints: lines.len(),
+        bad,
+        findings: opened.findings.iter().map(ToString::to_string).chain(doubt).collect(),
+    })
+}
+
+/// How many signatures were recovered again, and what does not hold of them.
+fn check_signatures(events: &[(Timestamp, Event)]) -> (usize, Vec<String>) {
     let (mut signatures, mut bad) = (0, Vec::new());
     let mut payers = BTreeMap::new();
-    for (lsn, (_, event)) in (1u64..).zip(&events) {
+    for (lsn, (_, event)) in (1u64..).zip(events) {
         if let Event::VirtualApproved { id, terms, .. } = event {
             payers.insert(id.channel, terms.participants.first().copied());
         }
@@ -133,16 +152,7 @@ pub fn verify(directory: &Path) -> Result<Verified, EventsError> {
             }
         }
     }
-    let log_bytes = log_bytes(&files);
-    let lines = checkpoint::read(directory).map_err(|source| EventsError::Checkpoints {
-        path: directory.join(checkpoint::FILE),
-        source,
-    })?;
-    let opened = log::open(&files)
-        .map_err(|source| EventsError::Log { path: directory.to_path_buf(), source })?;
-    bad.extend(compare(&opened, &lines));
-    let checkpoints = lines.len();
-    Ok(Verified { events: events.len(), log_bytes, signatures, checkpoints, bad, findings })
+    (signatures, bad)
 }
 
 /// What does not hold of the checkpoints: one fold over the log for all of them.
@@ -187,9 +197,6 @@ fn read(directory: &Path) -> Result<Files, EventsError> {
         return Err(EventsError::InUse(directory.to_path_buf()));
     }
     let files = files::read(directory)?;
-    if files.is_empty() {
-        return Err(EventsError::Empty(directory.to_path_buf()));
-    }
     Ok(files)
 }
 
@@ -223,10 +230,7 @@ pub struct Counted {
 /// [`EventsError`].
 pub fn stats(directory: &Path) -> Result<Stats, EventsError> {
     let files = read(directory)?;
-    let path = || directory.to_path_buf();
-    let opened = log::open(&files).map_err(|source| EventsError::Log { path: path(), source })?;
-    let replayed = Replayed::of(&opened, &mut |_| {});
-    let replayed = replayed.map_err(|source| EventsError::Unknown { path: path(), source })?;
+    let replayed = fold(directory, &open_log(directory, &files)?)?;
     Ok(Stats {
         events: replayed.state.lsn().0,
         log_bytes: log_bytes(&files),
@@ -258,19 +262,37 @@ fn log_bytes(files: &Files) -> u64 {
 /// [`EventsError`].
 pub fn export(directory: &Path, out: &mut dyn Write) -> Result<u64, EventsError> {
     let files = read(directory)?;
-    let path = || directory.to_path_buf();
-    let opened = log::open(&files).map_err(|source| EventsError::Log { path: path(), source })?;
-    Ok(export::export(&opened, out)?)
+    Ok(export::export(&open_log(directory, &files)?, out)?)
 }
 
 type Events = Vec<(Timestamp, Event)>;
 
-fn open(directory: &Path, files: &Files) -> Result<(Events, Vec<String>), EventsError> {
+/// Opens the log that was read from a directory.
+///
+/// # Errors
+/// [`EventsError::Empty`], [`EventsError::Log`].
+pub(crate) fn open_log<'a>(
+    directory: &Path,
+    files: &'a Files,
+) -> Result<log::Opened<'a>, EventsError> {
     let path = || directory.to_path_buf();
-    let opened = log::open(files).map_err(|source| EventsError::Log { path: path(), source })?;
-    let events =
-        recorded(&opened).map_err(|source| EventsError::Unknown { path: path(), source })?;
-    let doubt = opened.doubt.iter().map(ToString::to_string);
-    let findings = opened.findings.iter().map(ToString::to_string).chain(doubt).collect();
-    Ok((events, findings))
+    if files.is_empty() {
+        return Err(EventsError::Empty(path()));
+    }
+    log::open(files).map_err(|source| EventsError::Log { path: path(), source })
+}
+
+/// Folds it.
+///
+/// # Errors
+/// [`EventsError::Unknown`].
+pub(crate) fn fold(directory: &Path, opened: &log::Opened<'_>) -> Result<Replayed, EventsError> {
+    let path = || directory.to_path_buf();
+    Replayed::of(opened, &mut |_| {})
+        .map_err(|source| EventsError::Unknown { path: path(), source })
+}
+
+fn decode(directory: &Path, opened: &log::Opened<'_>) -> Result<Events, EventsError> {
+    let path = || directory.to_path_buf();
+    recorded(opened).map_err(|source| EventsError::Unknown { path: path(), source })
 }

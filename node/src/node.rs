@@ -355,7 +355,9 @@ async fn ethereum(me: Address, chain: Ethereum, gas_key: GasKey) -> Result<OnCha
             Err(source) if source.is_misconfiguration() => {
                 return Err(NodeError::Endpoint { name, source });
             }
-            Err(source) => eprintln!("fairway: endpoint {name} {source}; it is tried again"),
+            Err(source) => {
+                warn!(endpoint = %name, error = %source, "not used for now; it is tried again")
+            }
         }
     }
     let pins = Pins {

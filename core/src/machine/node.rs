@@ -455,25 +455,6 @@ impl Node {
         }
     }
 
-    /// New wishes are due at once, and so is the end of those for which a transaction was submitted.
-    fn reschedule(&mut self, now: Timestamp, channel: ChannelId) {
-        for (wish, _) in self.state.wishes_of(channel) {
-            if !self.outbox.contains(wish) {
-                self.outbox.set(wish.clone(), now);
-            }
-        }
-        // Messages come before it.
-        let first = Wish { channel, want: Want::Deposit };
-        let submitted = self.attempts.range(first..).map(|(wish, _)| wish);
-        let stubborn = self.config.mutant("deposit-never-settled");
-        for wish in submitted.take_while(|wish| wish.channel == channel) {
-            let stays = stubborn && wish.want == Want::Deposit;
-            if !stays && !self.state.wishes().contains_key(wish) {
-                self.outbox.set(wish.clone(), now);
-            }
-        }
-    }
-
     /// Runs the flowcharts of these channels until they wait, and those of every channel that is touched on the way.
     pub(super) fn crank_all(
         &mut self,

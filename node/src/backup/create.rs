@@ -6,11 +6,10 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use fairway_core::driver::replay;
-
 use super::manifest::{Entry, FILE, FORMAT, KEYS, LOG, Manifest};
-use super::{BackupError, emergency, open, segments};
+use super::{BackupError, emergency, segments};
 use crate::checkpoint::{self, Hex};
+use crate::events::{EventsError, fold, open_log};
 use crate::files;
 use crate::version::Version;
 
@@ -38,14 +37,10 @@ pub fn create(
 ) -> Result<(PathBuf, Manifest), BackupError> {
     let found = files::read(data_dir)?;
     let path = || data_dir.to_path_buf();
-    if found.is_empty() {
-        return Err(BackupError::Empty(path()));
-    }
-    let log = segments(found).map_err(|source| BackupError::Log { path: path(), source })?;
-    let opened = open(data_dir, &log)?;
-    let (state, _) =
-        replay(&opened).map_err(|source| BackupError::Unknown { path: path(), source })?;
-    let Some(pins) = state.pins() else { return Err(BackupError::Empty(path())) };
+    let log = segments(found).map_err(|source| EventsError::Log { path: path(), source })?;
+    let opened = open_log(data_dir, &log)?;
+    let state = fold(data_dir, &opened)?.state;
+    let Some(pins) = state.pins() else { return Err(EventsError::Empty(path()).into()) };
     let mut contents: BTreeMap<String, Vec<u8>> =
         log.iter().map(|(name, bytes)| (format!("{LOG}{name}"), bytes.clone())).collect();
     contents.insert(emergency::FILE.into(), emergency::of(&state).into_bytes());

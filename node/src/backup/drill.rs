@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use fairway_core::driver::replay;
 use fairway_core::log::Doubt;
 use serde::{Deserialize, Serialize};
 
+use super::BackupError;
 use super::manifest::list;
 use super::restore::restore;
-use super::{BackupError, open};
 use crate::checkpoint::Hex;
+use crate::events::{fold, open_log};
 use crate::files;
 
 /// The file in the folder of backups that tells of the last good drill.
@@ -43,13 +43,12 @@ pub fn drill(folder: &Path, data_dir: Option<&Path>, now_ms: u64) -> Result<Dril
     let restored = scratch.path().join("node");
     let manifest = restore(&backup, &restored)?;
     let files = files::read(&restored)?;
-    let opened = open(&restored, &files)?;
+    let opened = open_log(&restored, &files)?;
     let wrong = |what: String| Err(BackupError::Drill(what));
     if opened.doubt != Some(Doubt::Standing) {
         return wrong("the restored node would not begin in doubt".into());
     }
-    let unknown = |source| BackupError::Unknown { path: restored.clone(), source };
-    let (state, _) = replay(&opened).map_err(unknown)?;
+    let state = fold(&restored, &opened)?.state;
     if Hex(state.digest()) != manifest.state {
         return wrong(format!("the restored log comes to {}", Hex(state.digest())));
     }
@@ -63,7 +62,7 @@ pub fn drill(folder: &Path, data_dir: Option<&Path>, now_ms: u64) -> Result<Dril
 /// How many events the log of a node has more than the backup, of which it must be a continuation.
 fn compare(live: &Path, manifest: &super::Manifest) -> Result<u64, BackupError> {
     let files = files::read(live)?;
-    let opened = open(live, &files)?;
+    let opened = open_log(live, &files)?;
     let at = opened.batches.iter().find(|batch| batch.last() == manifest.lsn);
     if at.is_none_or(|batch| Hex(batch.chain.0) != manifest.head) {
         return Err(BackupError::Drill(format!(

@@ -10,11 +10,11 @@
 use std::path::Path;
 
 use fairway_core::channel::Phase;
-use fairway_core::driver::replay;
 use fairway_core::machine::NodeState;
 use serde_json::{Value, json};
 
-use super::{BackupError, open};
+use super::BackupError;
+use crate::events::{fold, open_log};
 use crate::files;
 
 /// The file in a backup's directory.
@@ -26,11 +26,7 @@ pub const FILE: &str = "emergency.json";
 /// [`BackupError`].
 pub fn of_directory(data_dir: &Path) -> Result<String, BackupError> {
     let files = files::read(data_dir)?;
-    let opened = open(data_dir, &files)?;
-    let path = || data_dir.to_path_buf();
-    let (state, _) =
-        replay(&opened).map_err(|source| BackupError::Unknown { path: path(), source })?;
-    Ok(of(&state))
+    Ok(of(&fold(data_dir, &open_log(data_dir, &files)?)?.state))
 }
 
 /// The states of all channels that are not finished, as JSON.

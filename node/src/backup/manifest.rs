@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fairway_core::driver::replay;
 use fairway_core::log::{FileName, Files};
 use fairway_core::types::{Address, Lsn};
 use serde::{Deserialize, Serialize};
 
 use super::BackupError;
 use crate::checkpoint::Hex;
+use crate::events::{fold, open_log};
 
 /// The file in a backup's directory.
 pub const FILE: &str = "manifest.json";
@@ -137,16 +137,20 @@ impl Manifest {
             contents.insert(name.clone(), bytes);
         }
         let files = log_files(&contents);
-        let opened = super::open(backup, &files)?;
-        let path = || backup.to_path_buf();
-        let (state, _) =
-            replay(&opened).map_err(|source| BackupError::Unknown { path: path(), source })?;
+        let opened = open_log(backup, &files)?;
+        let state = fold(backup, &opened)?.state;
         let found = [Hex(opened.tail.head().0), Hex(state.digest())];
         let (lsn, expected) = (opened.tail.end(), [manifest.head, manifest.state]);
         if found != expected || lsn != manifest.lsn {
             let [found, expected] =
                 [found, expected].map(|[head, state]| format!("{head} {state}"));
-            return Err(ManifestError::Contents { path: path(), lsn, found, expected }.into());
+            return Err(ManifestError::Contents {
+                path: backup.to_path_buf(),
+                lsn,
+                found,
+                expected,
+            }
+            .into());
         }
         Ok((manifest, contents))
     }

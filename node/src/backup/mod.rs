@@ -25,8 +25,9 @@ pub mod restore;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fairway_core::log::{self, Change, FileName, Files, Opened};
+use fairway_core::log::{self, Change, FileName, Files};
 
+use crate::events::EventsError;
 use crate::files::FilesError;
 
 pub use manifest::{Manifest, ManifestError};
@@ -37,25 +38,9 @@ pub enum BackupError {
     /// The log's files cannot be read or written.
     #[error(transparent)]
     Files(#[from] FilesError),
-    /// No log there.
-    #[error("{}: holds no log; name a node's data directory", .0.display())]
-    Empty(PathBuf),
-    /// The log is damaged.
-    #[error("{}: {source}", path.display())]
-    Log {
-        /// The directory.
-        path: PathBuf,
-        /// Where and how.
-        source: log::OpenError,
-    },
-    /// Written by another version.
-    #[error("{}: {source}", path.display())]
-    Unknown {
-        /// The directory.
-        path: PathBuf,
-        /// Where.
-        source: log::UnknownEvent,
-    },
+    /// The log cannot be used.
+    #[error(transparent)]
+    Log(#[from] EventsError),
     /// The system refused.
     #[error("{}: cannot {doing}: {source}", path.display())]
     Io {
@@ -85,14 +70,6 @@ impl BackupError {
         let path = path.to_path_buf();
         move |source| BackupError::Io { path, doing, source }
     }
-}
-
-fn open<'a>(directory: &Path, files: &'a Files) -> Result<Opened<'a>, BackupError> {
-    let path = || directory.to_path_buf();
-    if files.is_empty() {
-        return Err(BackupError::Empty(path()));
-    }
-    log::open(files).map_err(|source| BackupError::Log { path: path(), source })
 }
 
 /// The segments as a node would leave them after opening: mended, and cut behind the last whole batch.

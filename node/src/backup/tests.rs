@@ -148,5 +148,8 @@ fn a_drill_finds_a_log_that_went_another_way() {
     let nothing = parent.path().join("nothing");
     fs::create_dir(&nothing).unwrap();
     assert!(matches!(drill(&nothing, None, 1), Err(BackupError::None(_))));
-    assert!(matches!(create(&nothing, &folder, &Extras::default(), 1), Err(BackupError::Empty(_))));
+    assert!(matches!(
+        create(&nothing, &folder, &Extras::default(), 1),
+        Err(BackupError::Log(EventsError::Empty(_)))
+    ));
 }

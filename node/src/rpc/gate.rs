@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use tracing::error;
 
 use super::context::Caller;
 use super::error::{Code, RpcError};
@@ -142,7 +143,7 @@ impl Gate {
 /// The operator hears why nobody is let in; the caller only hears that.
 fn tell<T>(found: Result<T, super::token::TokenError>) -> Result<T, RpcError> {
     found.map_err(|error| {
-        eprintln!("fairway: rpc: nobody is let in by a token: {error}");
+        error!(%error, "rpc: nobody is let in by a token");
         RpcError::new(Code::Internal, "the node cannot read its tokens; its output says why")
     })
 }

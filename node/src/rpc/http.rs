@@ -20,6 +20,7 @@ use axum::routing::{any, get};
 use http_body_util::{BodyExt, Limited};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, interval_at, timeout};
+use tracing::warn;
 
 use super::context::Context;
 use super::envelope::{self, Asked, Id};
@@ -195,7 +196,7 @@ async fn notify(
                 Ok(Some(texts)) => texts.into_iter().map(|text| Message::Text(text.into())).collect(),
                 Ok(None) => return,
                 Err(error) => {
-                    eprintln!("fairway: rpc: notifications end: {}", error.message);
+                    warn!(error = error.message, "rpc: notifications end");
                     return;
                 }
             },

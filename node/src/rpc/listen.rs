@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tracing::{error, info, warn};
 
 /// Why nobody can be answered.
 #[derive(Debug, thiserror::Error)]
@@ -73,12 +74,9 @@ pub async fn renew_tls(
         match tls(&cert, &key) {
             Ok(acceptor) => {
                 current.send_replace(acceptor);
-                eprintln!(
-                    "fairway: rpc: new connections use the certificate in {}",
-                    cert.display()
-                );
+                info!(certificate = %cert.display(), "rpc: new connections use it");
             }
-            Err(error) => eprintln!("fairway: rpc: the certificate stays the old one: {error}"),
+            Err(error) => error!(%error, "rpc: the certificate stays the old one"),
         }
     }
 }
@@ -215,7 +213,7 @@ where
 
 /// Without descriptors every accept fails at once: breathe instead of spinning.
 async fn pause_after(error: &io::Error) {
-    eprintln!("fairway: rpc: cannot accept a connection: {error}");
+    warn!(%error, "rpc: cannot accept a connection");
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
