@@ -56,7 +56,7 @@ pub struct IndexedLog {
 pub struct Block {
     /// Which block.
     pub header: BlockRef,
-    /// The header's `logsBloom`; `None` is the empty one, so that an empty block stays small.
+    /// The header's `logsBloom`; `None` where it promises nothing beyond `logs`: it is empty, or the logs are proven to be all.
     pub bloom: Option<Box<Bloom>>,
     /// The adjudicator's logs, by index unless the endpoint garbled them.
     pub logs: Vec<IndexedLog>,

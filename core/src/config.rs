@@ -36,7 +36,12 @@ pub struct Config {
     /// How long the follower waits for the leader to conclude before it does so itself.
     pub conclude_after_ms: u64,
     /// How often a block whose bloom promises logs that the endpoint does not show is fetched again, one poll apart, before it is
-    /// believed: blooms have false positives. Until then the node stays behind the head, which costs time and no money.
+    /// believed: blooms have false positives. Until then the node stays behind the head.
+    ///
+    /// # Danger
+    /// Whoever deposits into channels of its choice sets the bits of ours in every block: a node that waits at each falls behind the
+    /// chain, and may see a challenge too late. A chain service that has proven the logs of a block by its receipts, or that hides
+    /// nothing, says so by giving no bloom with it ([`Block::bloom`](crate::chain_types::Block)); then nothing is waited for.
     pub bloom_refetch_max: u32,
     /// Bytes of the disk that are held back for defence: see [`Space`](crate::input::Space). A channel's end takes some ten kilobytes
     /// of log and each block of the chain some ten bytes.

@@ -33,6 +33,8 @@ pub enum Trouble {
     WrongChain,
     /// Endpoints say different things about a block and none of it can be proven.
     Disagreement,
+    /// A block may hide logs of ours, and no endpoint gives its receipts: the node waits at it, and at every other such block.
+    NoReceipts,
     /// The head is old, or the endpoints have lost blocks.
     Stale,
     /// The account has too little money for gas.
@@ -49,6 +51,7 @@ impl Trouble {
             Trouble::EndpointDown => "endpoint_down",
             Trouble::WrongChain => "wrong_chain",
             Trouble::Disagreement => "disagreement",
+            Trouble::NoReceipts => "no_receipts",
             Trouble::Stale => "stale",
             Trouble::NoGasMoney => "no_gas_money",
             Trouble::Refused => "refused",
@@ -73,6 +76,10 @@ pub struct Counters {
     pub disputes: Count,
     /// Of those, how many the receipts' root has settled.
     pub disputes_proven: Count,
+    /// Blocks whose bloom allowed logs of ours that nobody showed.
+    pub suspicions: Count,
+    /// Of those, how many the receipts' root has settled; for the others the node waits and asks again.
+    pub suspicions_proven: Count,
     /// Answers that contradicted themselves: headers that do not connect, logs of other blocks.
     pub inconsistencies: Count,
     /// Requests for logs that had to be cut in two.
@@ -101,6 +108,8 @@ impl Counters {
             quorum_failures,
             disputes,
             disputes_proven,
+            suspicions,
+            suspicions_proven,
             inconsistencies,
             range_splits,
             broadcasts,
@@ -117,6 +126,8 @@ impl Counters {
             ("quorum_failures", quorum_failures),
             ("disputes", disputes),
             ("disputes_proven", disputes_proven),
+            ("suspicions", suspicions),
+            ("suspicions_proven", suspicions_proven),
             ("inconsistencies", inconsistencies),
             ("range_splits", range_splits),
             ("broadcasts", broadcasts),

@@ -25,7 +25,7 @@ use crate::{Good, Inputs};
 /// The channels that the node knows. Logs of challenges name a channel and not who takes part in it.
 ///
 /// Behind a mutex because two tasks hold it that must not wait for each other: the pump, which learns of channels, and the reader. It
-/// is held for a look-up.
+/// is held for a look-up, or to hold every channel against one bloom.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Directory(Arc<Mutex<BTreeMap<ChannelId, FixedPart>>>);
 
@@ -37,6 +37,10 @@ impl Directory {
 
     pub(crate) fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn any(&self, mut is_so: impl FnMut(&ChannelId) -> bool) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().any(|channel| is_so(channel))
     }
 
     fn get(&self, channel: ChannelId) -> Option<FixedPart> {
@@ -168,12 +172,28 @@ impl Reader {
             return Vec::new();
         }
         let mut blocks = Vec::with_capacity(agreed.len());
+        let mut unproven = None;
         for one in agreed {
-            let logs = match &one.logs {
-                Logs::Same(logs) => Some(logs.clone()),
-                Logs::Disputed => self.prove(&one).await,
+            let shown = match &one.logs {
+                Logs::Same(logs) if self.may_lack(&one, logs) => {
+                    self.counters.suspicions.one();
+                    let proven = self.prove(&one).await;
+                    self.counters.suspicions_proven.add(usize::from(proven.is_some()));
+                    if proven.is_none() {
+                        unproven = Some(one.head.block.number.0);
+                    }
+                    // Without receipts the node waits and asks again: it is told the bloom.
+                    Some((proven.is_some(), proven.unwrap_or_else(|| logs.clone())))
+                }
+                Logs::Same(logs) => Some((false, logs.clone())),
+                Logs::Disputed => {
+                    self.counters.disputes.one();
+                    let proven = self.prove(&one).await;
+                    self.counters.disputes_proven.add(usize::from(proven.is_some()));
+                    proven.map(|logs| (true, logs))
+                }
             };
-            let Some(logs) = logs else {
+            let Some((are_proven, logs)) = shown else {
                 let what = format!(
                     "endpoints show different logs of block {}, and none gives its receipts",
                     one.head.block.number.0
@@ -181,26 +201,42 @@ impl Reader {
                 self.report.set(Trouble::Disagreement, Some(what));
                 return blocks;
             };
-            blocks.push(self.block(&one, &logs).await);
+            blocks.push(self.block(&one, &logs, are_proven).await);
         }
         self.report.set(Trouble::Disagreement, None);
+        self.report.set(Trouble::NoReceipts, unproven.map(no_receipts));
         blocks
     }
 
+    /// Whether the header's bloom allows a log about a channel of ours of which none is shown.
+    ///
+    /// It may be a coincidence, and a stranger can bring it about in every block: deposits into channels of its choice set the bits of
+    /// ours. So receipts settle it at once wherever an endpoint gives them; a node that waited would fall behind the chain.
+    fn may_lack(&self, agreed: &Agreed, logs: &[RawLog]) -> bool {
+        let bloom = &agreed.head.header.inner.logs_bloom;
+        if !bloom.contains_input(BloomInput::Raw(self.settings.adjudicator.as_slice())) {
+            return false;
+        }
+        let shown: BTreeSet<&B256> =
+            logs.iter().filter_map(|log| log.data.topics().get(1)).collect();
+        self.directory.any(|channel| {
+            !shown.contains(&channel.0)
+                && bloom.contains_input(BloomInput::Raw(channel.0.as_slice()))
+        })
+    }
+
     /// The block's logs by its receipts, whoever gives them.
-    async fn prove(&self, disputed: &Agreed) -> Option<Vec<RawLog>> {
-        self.counters.disputes.one();
-        for at in &disputed.supporters {
-            if let Ok(logs) = self.endpoints[*at].endpoint.prove(&disputed.head).await {
-                self.counters.disputes_proven.one();
+    async fn prove(&self, doubtful: &Agreed) -> Option<Vec<RawLog>> {
+        for at in &doubtful.supporters {
+            if let Ok(logs) = self.endpoints[*at].endpoint.prove(&doubtful.head).await {
                 return Some(logs);
             }
         }
         None
     }
 
-    /// The block in core's vocabulary.
-    async fn block(&self, agreed: &Agreed, raw: &[RawLog]) -> Block {
+    /// The block in core's vocabulary. Proven logs are all that there are: no bloom promises more.
+    async fn block(&self, agreed: &Agreed, raw: &[RawLog], are_proven: bool) -> Block {
         let mut logs = Vec::with_capacity(raw.len());
         let mut unsaid = BTreeSet::new();
         for one in raw {
@@ -214,7 +250,7 @@ impl Reader {
         let calls = self.calls(agreed, unsaid).await;
         let bloom = agreed.head.header.inner.logs_bloom;
         let ours = bloom.contains_input(BloomInput::Raw(self.settings.adjudicator.as_slice()));
-        let bloom = ours.then(|| Box::new(bloom));
+        let bloom = (ours && !are_proven).then(|| Box::new(bloom));
         let block = Block { header: agreed.head.block, bloom, logs, calldata: None };
         block.with_calldata(&calls)
     }
@@ -371,6 +407,14 @@ fn says_too_little(log: &Log) -> bool {
             false
         }
     }
+}
+
+/// What an operator is told about endpoints without receipts.
+fn no_receipts(block: u64) -> String {
+    format!(
+        "block {block} may hide logs of ours, and no endpoint gives its receipts (eth_getBlockReceipts): the node waits there, and falls behind; \
+         add an endpoint that gives them"
+    )
 }
 
 /// Blocks below the head at which an empty log begins: as many as can be taken back.

@@ -400,6 +400,65 @@ async fn a_log_that_one_endpoint_hides_is_proven_or_waited_for() {
     service.healthy(|h| h.reasons.contains_key(&Trouble::Disagreement)).await;
 }
 
+/// Goal: whoever sets the bits of our channel in a block's bloom holds up nobody, and an endpoint that hides a log of it is found out at
+/// once. Method: deposits into channels of a stranger's choice, of which each sets one of our three bits; then a deposit of ours, left out
+/// by the only endpoint; then the same without receipts, where the node is told that something may be missing.
+#[tokio::test]
+async fn what_a_bloom_promises_is_settled_by_receipts() {
+    let world = World::new();
+    let liar = Proxy::start(world.devnet.url()).await;
+    let settings = world.devnet.settings(&[liar.url()]);
+    let mut service = world.service(Settings { hints: vec![], ..settings });
+    let (ours, counters) = (world.channel().channel_id(), service.chain.counters().clone());
+    service.chain.learn(1, [world.channel()].into_iter());
+    let (start, _) = service.blocks(0).await;
+    let strangers = bits_of(ours).map(channel_with_bit);
+    for channel in strangers {
+        service.chain.submit(None, deposit(channel, 0, 7), Urgency::Normal, 0);
+    }
+    broadcasts(&service, 3).await;
+    world.devnet.mine().await;
+    let first = start.number.0 + 1;
+    let (head, blocks) = service.blocks(first).await;
+    assert_eq!(logs(&blocks).len(), 3, "{blocks:?}");
+    assert!(!blocks[0].logs_may_be_missing(ours), "nothing is left to wait for");
+    assert_eq!((counters.suspicions.get(), counters.suspicions_proven.get()), (1, 1));
+
+    service.chain.submit(None, deposit(ours, 0, 7), Urgency::Normal, 0);
+    broadcasts(&service, 4).await;
+    world.devnet.mine().await;
+    liar.lie(without_logs);
+    let (_, blocks) = service.blocks(head.number.0 + 1).await;
+    assert_eq!(logs(&blocks).len(), 1, "the receipts show what was left out");
+    assert_eq!(counters.suspicions_proven.get(), 2);
+
+    liar.lie(|request, mut answer| {
+        if request["method"] == "eth_getBlockReceipts" {
+            answer["result"] = json!([]);
+        }
+        without_logs(request, answer)
+    });
+    let (_, blocks) = service.blocks(head.number.0 + 1).await;
+    assert!(blocks[0].logs_may_be_missing(ours), "the node must ask again");
+    service.healthy(|h| h.reasons.contains_key(&Trouble::NoReceipts)).await;
+    liar.restore();
+    service.blocks(head.number.0 + 1).await;
+    service.healthy(|h| h.reasons.is_empty()).await;
+}
+
+/// The bits of a topic in a bloom: three times eleven of its hash's.
+fn bits_of(channel: ChannelId) -> [usize; 3] {
+    let hash = alloy_primitives::keccak256(channel.0);
+    [0, 2, 4].map(|at| usize::from(u16::from_be_bytes([hash[at], hash[at + 1]]) & 0x7ff))
+}
+
+fn channel_with_bit(bit: usize) -> ChannelId {
+    // With zeros in front it would be an address, into which nobody can deposit.
+    let channels = (1u64..).map(|n| ChannelId(B256::right_padding_from(&n.to_le_bytes())));
+    let mut found = channels.filter(|c| bits_of(*c).contains(&bit));
+    found.next().expect("one in some seven hundred has it")
+}
+
 /// Goal: a forged log, a forged header and a log of another block are refused by one endpoint alone.
 #[tokio::test]
 async fn what_contradicts_a_header_is_refused() {

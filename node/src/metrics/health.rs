@@ -165,7 +165,9 @@ fn log(metrics: &Metrics, facts: Option<&Facts>) -> Option<String> {
 fn chain_check(facts: Option<&Facts>, chain: Option<&Health>) -> Check {
     let blind = |trouble: &Trouble| match trouble {
         Trouble::NoQuorum | Trouble::WrongChain | Trouble::Disagreement | Trouble::Stale => true,
-        Trouble::EndpointDown | Trouble::NoGasMoney | Trouble::Refused => false,
+        Trouble::EndpointDown | Trouble::NoReceipts | Trouble::NoGasMoney | Trouble::Refused => {
+            false
+        }
     };
     let reasons = chain.map(|health| &health.reasons);
     let told = |(trouble, why): (&Trouble, &String)| format!("{}: {why}", trouble.code());

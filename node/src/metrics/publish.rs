@@ -314,11 +314,12 @@ fn flag(on: bool) -> f64 {
 }
 
 /// Every kind of trouble, so that one that is over shows as 0.
-const TROUBLES: [Trouble; 7] = [
+const TROUBLES: [Trouble; 8] = [
     Trouble::NoQuorum,
     Trouble::EndpointDown,
     Trouble::WrongChain,
     Trouble::Disagreement,
+    Trouble::NoReceipts,
     Trouble::Stale,
     Trouble::NoGasMoney,
     Trouble::Refused,

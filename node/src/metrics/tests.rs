@@ -99,6 +99,7 @@ fn the_chain_services_reasons_are_told() {
         (Trouble::Disagreement, false),
         (Trouble::Stale, false),
         (Trouble::EndpointDown, true),
+        (Trouble::NoReceipts, true),
         (Trouble::NoGasMoney, true),
         (Trouble::Refused, true),
     ] {
