@@ -93,7 +93,7 @@ pub enum Want {
 }
 
 /// What hangs on the time at which a transaction is mined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Urgency {
     /// Nothing but patience.
     Normal,

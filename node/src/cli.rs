@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 pub mod backup;
 pub mod init;
 pub mod keys;
+pub mod load;
 pub mod pages;
 pub mod settings;
 
@@ -15,6 +16,7 @@ use backup::{BackupCommand, DrillArgs};
 use fairway_node::client::args::{Asking, Tokens};
 use init::InitArgs;
 use keys::{KeysCommand, PasswordArgs};
+use load::{LoadArgs, PartyArgs};
 use pages::{CompletionsArgs, ManArgs};
 use settings::{ConfigArgs, ConfigCommand};
 
@@ -87,6 +89,12 @@ pub enum Command {
     /// Prove that the newest backup can be used: restore it somewhere else, open it, and compare.
     #[command(after_help = backup::DRILL_HELP)]
     Drill(DrillArgs),
+    /// Measure this machine: many channels at once between two nodes' processes, and payments through a hub.
+    #[command(after_help = load::HELP)]
+    Loadtest(LoadArgs),
+    /// One node of a load test.
+    #[command(hide = true)]
+    LoadtestParty(PartyArgs),
     /// Write the completions of a shell.
     #[command(
         after_help = "Example:\n  fairway completions bash --out ~/.local/share/bash-completion/completions"

@@ -37,6 +37,7 @@ mod effective;
 mod field;
 mod keys;
 mod layers;
+mod policy;
 mod sample;
 mod secret;
 
@@ -46,6 +47,7 @@ pub use effective::{Setting, text as settings_text};
 pub use field::schema;
 pub use keys::{IdentitySource, KEYS, KeysConfig};
 pub use layers::{Flag, Origin};
+pub use policy::PolicyConfig;
 pub use sample::{reference, sample};
 pub use secret::SecretUrl;
 
@@ -78,6 +80,9 @@ pub struct Config {
     /// Which chain the node is on.
     #[serde(default)]
     pub chain: ChainConfig,
+    /// What a peer may ask of the node without its operator being asked. Amounts are wei in quotes, or have a unit: `"0.25eth"`.
+    #[serde(default)]
+    pub policy: PolicyConfig,
     /// When the state is kept for the next start.
     #[serde(default)]
     pub snapshots: crate::snapshots::Settings,
@@ -323,6 +328,10 @@ impl Config {
         self.chosen(None)?;
         if self.book().len() != self.peers.len() {
             return Err(("peers", "one address stands there twice".into()));
+        }
+        if self.policy.challenge_duration_min_s > self.policy.challenge_duration_max_s {
+            let what = "is above policy.challenge_duration_max_s: no challenge would do";
+            return Err(("policy.challenge_duration_min_s", what.into()));
         }
         Ok(())
     }

@@ -9,6 +9,7 @@
 //! | [`events`] | reads a node's log |
 //! | [`metrics`], [`logs`] | what a running node shows and says |
 //! | [`devnet`] | three nodes and a development chain in one process |
+//! | [`loadtest`] | nodes in processes of their own, and how fast they are |
 //! | [`version`] | what this build is |
 //!
 //! Not here: the command line and its exit codes, which are the binary's; and the rules of channels, which are `fairway-core`'s.
@@ -34,6 +35,7 @@ mod files;
 pub mod health;
 mod inbox;
 pub mod keys;
+pub mod loadtest;
 pub mod logs;
 pub mod metrics;
 mod node;

@@ -74,6 +74,8 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Keys(command) => cli::keys::carry_out(&command),
         Command::Backup(command) => cli::backup::carry_out(&command),
         Command::Drill(chosen) => cli::backup::carry_out_drill(&chosen),
+        Command::Loadtest(chosen) => cli::load::carry_out(&chosen),
+        Command::LoadtestParty(chosen) => cli::load::carry_out_party(&chosen),
         Command::Completions(chosen) => cli::pages::completions(&chosen),
         Command::Man(chosen) => cli::pages::man(&chosen),
         Command::Config(command) => cli::settings::carry_out(&command),

@@ -116,6 +116,9 @@ pub enum NodeError {
         /// The data directory.
         path: String,
     },
+    /// The development chain of another process.
+    #[error("chain.socket: {0}")]
+    Shared(#[from] devchain::SharedError),
     /// An endpoint that is no use as configured.
     #[error("chain: {name} {source}")]
     Endpoint {
@@ -171,13 +174,15 @@ impl Node {
         let Keys { channel: key, gas, node_seed } = open_keys(&config, passwords, has_gas).await?;
         let address = key.address();
         let gas_address = gas.as_ref().map(GasKey::address);
-        let (chain, pins, node_config) = match chosen {
-            Chosen::Development => development(address, &config.data_dir)?,
+        let (chain, pins, mut node_config) = match chosen {
+            Chosen::Development { socket: None } => development(address, &config.data_dir)?,
+            Chosen::Development { socket: Some(path) } => shared(address, &path).await?,
             Chosen::Ethereum(chain) => {
                 ethereum(address, *chain, gas.expect("it was opened for this chain")).await?
             }
             Chosen::Unnamed(_) => unreachable!("the endpoint was asked"),
         };
+        node_config.policy = config.policy.policy();
         let at = config.p2p_listen;
         let listen = |source| NodeError::Listen { at, source };
         let listener = TcpListener::bind(at).await.map_err(listen)?;
@@ -342,8 +347,16 @@ fn development(me: Address, data_dir: &Path) -> Result<OnChain, NodeError> {
         return Err(NodeError::Ended { path: data_dir.display().to_string() });
     }
     let chain = DevChain::start(BLOCK_TIME, BTreeMap::<Address, _>::new());
+    Ok(on_development(chain, me))
+}
+
+async fn shared(me: Address, socket: &Path) -> Result<OnChain, NodeError> {
+    Ok(on_development(devchain::connect(socket).await?, me))
+}
+
+fn on_development(chain: DevChain, me: Address) -> OnChain {
     let config = CoreConfig { payment_app: devchain::PAYMENT_APP, ..CoreConfig::default() };
-    Ok((ChainSetup::Development(chain), devchain::pins(me), config))
+    (ChainSetup::Development(chain), devchain::pins(me), config)
 }
 
 /// Refuses what an endpoint proves to be wrong. One that does not answer proves nothing: the node starts without it.

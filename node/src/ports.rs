@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::chain::ChainPort;
 use crate::clock::WallClock;
 use crate::files::{DataDir, FilesError};
-use crate::inbox::{Answer, Inbound, Watched, Watcher};
+use crate::inbox::{Answer, Inbound, Queue, Watched, Watcher};
 use crate::metrics::{DiskCall, Metrics, Mode};
 use crate::snapshots::Keeper;
 use crate::teller::Teller;
@@ -28,7 +28,7 @@ use crate::teller::Teller;
 pub struct NodePorts {
     pub clock: WallClock,
     pub disk: Disk,
-    pub inbox: mpsc::Receiver<Inbound>,
+    pub inbox: Queue,
     /// Becomes true when the node shall stop.
     pub stopping: watch::Receiver<bool>,
     pub network: fairway_transport::Handle<TcpStream>,
@@ -255,10 +255,10 @@ impl NodePorts {
                 biased;
                 // Whoever could ask for it may be gone: then nobody does.
                 Ok(_) = self.stopping.wait_for(|stop| *stop) => self.inbox.close(),
-                count = self.inbox.recv_many(batch, BATCH_MAX) => return count,
+                count = self.inbox.receive(batch) => return count,
             }
         }
-        self.inbox.recv_many(batch, BATCH_MAX).await
+        self.inbox.receive(batch).await
     }
 }
 
@@ -280,6 +280,3 @@ impl Desk {
         }
     }
 }
-
-/// Inputs that share one sync at most. Each may cost three signature checks: about ten milliseconds for a batch.
-const BATCH_MAX: usize = 64;

@@ -23,6 +23,8 @@ use serde_json::{Value, json};
 
 use crate::rpc::token::{self, Secret};
 pub use commands::{Output, carry_out, tokens};
+pub(crate) use show::table;
+pub use units::amount;
 
 /// A way to a node.
 pub struct Client {

@@ -1,6 +1,7 @@
 //! `rpc_url` and the section `[chain]`: which chain a node is on.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use alloy_primitives::address;
 use fairway_chain::{Finality, NITRO_CODE_HASH, Settings, Url, UrlError};
@@ -66,6 +67,9 @@ pub struct ChainConfig {
     tip_min_wei: u64,
     /// Whether a header must hash to its name; off only for chains that hash theirs in another way.
     check_headers: bool,
+    /// The unix socket of a development chain that another process on this machine runs.
+    #[schemars(extend("x-default" = "none: a development chain of the node's own, which ends with it"))]
+    socket: Option<PathBuf>,
 }
 
 impl Default for ChainConfig {
@@ -89,6 +93,7 @@ impl Default for ChainConfig {
             defence_max_fee_gwei: 2_000,
             tip_min_wei: TIP_MIN_WEI,
             check_headers: true,
+            socket: None,
         }
     }
 }
@@ -120,8 +125,11 @@ enum FinalityChoice {
 /// The chain, checked.
 #[derive(Clone, Debug)]
 pub enum Chosen {
-    /// In memory, ends with the process.
-    Development,
+    /// In memory, ends with its process.
+    Development {
+        /// Where another process serves it; `None` is a chain of this process.
+        socket: Option<PathBuf>,
+    },
     /// Behind endpoints. Boxed: its settings are large.
     Ethereum(Box<Ethereum>),
     /// Nobody set the chain's id: this endpoint must be asked for it, and [`ChainConfig::choose`] again.
@@ -149,8 +157,13 @@ impl ChainConfig {
         rpc_url: Option<&SecretUrl>,
         found: Option<u64>,
     ) -> Result<Chosen, Complaint> {
+        if self.socket.is_some() && self.kind != Some(ChainKind::Development) {
+            return Err(("chain.socket", "is of a development chain; leave it out".into()));
+        }
         match (self.kind, rpc_url) {
-            (Some(ChainKind::Development), None) => Ok(Chosen::Development),
+            (Some(ChainKind::Development), None) => {
+                Ok(Chosen::Development { socket: self.socket.clone() })
+            }
             (Some(ChainKind::Development), Some(_)) => {
                 Err(("rpc_url", "a development chain has none; leave it out, or chain.kind".into()))
             }
@@ -339,7 +352,7 @@ mod tests {
         assert_eq!(chain.settings.code_hash, None);
         assert_eq!(chain.config.margin_s(chain.confirmations), 12 + 60 + 1_200);
         let development = choose("kind = \"development\"", None);
-        assert!(matches!(development, Ok(Chosen::Development)));
+        assert!(matches!(development, Ok(Chosen::Development { socket: None })));
     }
 
     #[test]
@@ -348,6 +361,7 @@ mod tests {
         for (text, url, key) in [
             ("", None, "rpc_url"),
             ("kind = \"development\"", url, "rpc_url"),
+            (&format!("{GOOD}socket = \"chain.sock\""), url, "chain.socket"),
             ("", Some("localhost"), "rpc_url"),
             ("chain_id = 1", url, "chain.adjudicator"),
             (&format!("{GOOD}quorum = 2"), url, "chain.quorum"),

@@ -1,4 +1,4 @@
-//! `fairway health`: asks a running node whether it is ready, for container health checks and for people.
+//! Asks a running node's port of metrics: whether it is ready, for container health checks and for people, and what it counts.
 
 use std::time::Duration;
 
@@ -71,19 +71,33 @@ fn parse(url: &str) -> Option<String> {
 }
 
 async fn ask(address: &str) -> Result<Answer, BoxError> {
-    let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get("/readyz").header("host", address).body(Empty::<Bytes>::new())?;
-    // It ends with the process, which asks once.
-    tokio::spawn(connection);
-    let answer = sender.send_request(request).await?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await?.to_bytes();
+    let (status, text) = get(address, "/readyz", ANSWER_BYTES_MAX).await?;
     if status != StatusCode::OK && status != StatusCode::SERVICE_UNAVAILABLE {
         return Err(format!("answered {status}").into());
     }
-    let text = String::from_utf8_lossy(&body).into_owned();
     Ok(Answer { ready: status == StatusCode::OK, text })
+}
+
+/// What a node shows at `/metrics` on this host and port.
+///
+/// # Errors
+/// What happened, with its causes.
+pub async fn scrape(address: &str) -> Result<String, String> {
+    let (status, text) =
+        get(address, "/metrics", SCRAPE_BYTES_MAX).await.map_err(|why| told(&*why))?;
+    if status == StatusCode::OK { Ok(text) } else { Err(format!("answered {status}")) }
+}
+
+async fn get(address: &str, path: &str, most: usize) -> Result<(StatusCode, String), BoxError> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::get(path).header("host", address).body(Empty::<Bytes>::new())?;
+    // It ends with its one answer.
+    tokio::spawn(connection);
+    let answer = sender.send_request(request).await?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), most).collect().await?.to_bytes();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
 /// The error with its causes: those of HTTP hide what happened.
@@ -94,6 +108,8 @@ fn told(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// Checks with reasons are some hundred bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Two thousand series are some hundred kilobytes.
+const SCRAPE_BYTES_MAX: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {
