@@ -47,7 +47,7 @@ pub mod version;
 
 pub use chain::ChainWatch;
 pub use config::Config;
-pub use export::ExportError;
+pub use export::{ExportError, ReadError as ExportReadError};
 pub use files::FilesError;
 pub use inbox::{Answer, Stopped};
 pub use node::{Node, NodeError, init_production};

@@ -22,7 +22,7 @@ mod table;
 
 pub mod client;
 
-pub use facts::Facts;
+pub use facts::{Facts, status};
 pub use health::{Check, Phase, Readiness, Startup};
 pub use meter::{DiskCall, MetricType, Metrics, Mode, Signatures};
 pub use publish::family_of;
