@@ -23,7 +23,7 @@ use fairway_core::nitro::{Crypto, SecretKey};
 use fairway_core::snapshot::Snapshot;
 use fairway_core::types::{Address, Lsn};
 use fairway_core::wire::WIRE_VERSIONS;
-use fairway_transport::pump::pump;
+use fairway_transport::pump::{pump, settle};
 use fairway_transport::{ChainPin, Events, Handle, Identity, NetEvent, Network, VersionRange};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -79,6 +79,7 @@ pub struct RunningNode {
     _watchers: JoinSet<()>,
     sessions: Handle<TcpStream>,
     stopping: watch::Sender<bool>,
+    metrics: Metrics,
     /// Ends when the data directory is free again.
     free: mpsc::Receiver<()>,
     opened: Opened,
@@ -116,6 +117,7 @@ pub struct NodeHandle {
     disk: Arc<DiskCounters>,
     network: fairway_transport::Handle<TcpStream>,
     chain: Option<ChainWatch>,
+    stopping: watch::Receiver<bool>,
 }
 
 /// Why a node did not start.
@@ -201,9 +203,21 @@ impl RunningNode {
         let mut watchers = JoinSet::new();
         watchers.spawn(logs::follow(notices.subscribe()));
         watchers.spawn(metrics.clone().upkeep());
-        let pump = tokio::spawn(async move { pump(&mut driver, &mut ports).await });
+        let pump = tokio::spawn(async move {
+            pump(&mut driver, &mut ports).await?;
+            settle(&mut driver, &mut ports).await?;
+            ports.keeper.finish(driver).await;
+            Ok(())
+        });
         let network = sessions.clone();
-        let handle = NodeHandle { inbox: sender, notices, disk: counters, network, chain };
+        let handle = NodeHandle {
+            inbox: sender,
+            notices,
+            disk: counters,
+            network,
+            chain,
+            stopping: stopping.subscribe(),
+        };
         metrics.startup().enter(Phase::Running);
         Ok(RunningNode {
             handle,
@@ -213,6 +227,7 @@ impl RunningNode {
             _watchers: watchers,
             sessions,
             stopping,
+            metrics,
             free,
             opened,
         })
@@ -231,11 +246,12 @@ impl RunningNode {
     /// Stops it in order, within a deadline:
     ///
     /// 1. no connection, message, block or command is taken any more; whoever asks is told [`Stopped`];
-    /// 2. what was taken is handled, appended, synced, and its effects are released;
-    /// 3. what waits for peers is written to them, as far as they read; what is lost is sent again after the next start.
+    /// 2. what was taken is handled, appended, synced, and its effects are released; what is only convenient to remember
+    ///    (acknowledgements, blocks without logs of ours) is synced too;
+    /// 3. a snapshot is written, so that the next start folds nothing, and what waits for peers is written to them, as far as they read;
+    ///    what is lost is sent again after the next start.
     ///
-    /// What is only convenient to remember (acknowledgements) may be left out of the log, as in a crash. Returns when the data directory
-    /// is free again.
+    /// Returns when the data directory is free again.
     ///
     /// # Errors
     /// The disk failed on the way.
@@ -249,8 +265,9 @@ impl RunningNode {
     }
 
     async fn finish(&mut self) -> Result<(), FilesError> {
-        self.door.shutdown().await;
+        self.metrics.startup().enter(Phase::Stopping);
         self.stopping.send_replace(true);
+        self.door.shutdown().await;
         (&mut self.pump).await.expect("a panic of the pump ends the process")?;
         self.sessions.finish();
         while self.helpers.join_next().await.is_some() {}
@@ -347,6 +364,11 @@ impl NodeHandle {
     /// How many inputs wait for it, and how many may.
     pub fn inbox_depth(&self) -> (usize, usize) {
         self.inbox.depth()
+    }
+
+    /// Whether it was told to stop, and takes nothing new.
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
     }
 
     /// What its disk has done.

@@ -23,7 +23,7 @@ mod table;
 pub mod client;
 
 pub use facts::{Facts, status};
-pub use health::{Check, Phase, Readiness, Startup};
+pub use health::{Check, DRAINING, Phase, Readiness, Startup};
 pub use meter::{DiskCall, MetricType, Metrics, Mode, Signatures};
 pub use publish::family_of;
 pub use server::{Observer, serve};

@@ -77,7 +77,9 @@ impl Observer {
         };
         let now_ms = crate::clock::WallClock::start().now().0;
         let rested = running.handle.when(move |driver| Some(Facts::of(driver, now_ms)));
-        let facts = timeout(LOOK_MAX, rested).await.ok().and_then(Result::ok);
+        // One that stops takes no questions any more.
+        let patience = if running.handle.is_stopping() { Duration::ZERO } else { LOOK_MAX };
+        let facts = timeout(patience, rested).await.ok().and_then(Result::ok);
         let directory = running.data_dir.clone();
         let usage = tokio::task::spawn_blocking(move || files::usage(&directory)).await;
         // Without the numbers of the disk a scrape is still worth something.
@@ -176,7 +178,7 @@ async fn startupz(State(observer): State<Observer>) -> Response {
     let startup = observer.metrics.startup();
     let (replayed_events, log_events) = startup.replayed();
     let phase = startup.phase();
-    let started = phase == Phase::Running;
+    let started = phase >= Phase::Running;
     answered(started, &StartupReport { started, phase, replayed_events, log_events })
 }
 
