@@ -23,13 +23,15 @@ use fairway_core::machine::NodeState;
 use fairway_core::machine::Tally;
 use fairway_core::machine::tally::Count;
 use fairway_core::nitro::Crypto;
+use fairway_core::snapshot::Snapshot;
 use fairway_core::types::{Lsn, Timestamp};
 use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, Hex};
 use crate::export::{self, ExportError, ReadError};
-use crate::files::FilesError;
+use crate::files::{self, FilesError};
 use crate::metrics;
+use crate::snapshots;
 
 pub use source::Source;
 
@@ -69,6 +71,19 @@ pub enum EventsError {
         /// Why.
         source: std::io::Error,
     },
+    /// The beginning of the log is elsewhere, and not where it should be.
+    #[error(
+        "{}: {segments} were archived, and are not all in {}; name the directory that they are in with --archive",
+        path.display(), archive.display()
+    )]
+    Archived {
+        /// The data directory.
+        path: PathBuf,
+        /// Which.
+        segments: String,
+        /// Where they were looked for.
+        archive: PathBuf,
+    },
     /// The file is no export of a log.
     #[error("{}: {source}", path.display())]
     NoExport {
@@ -93,7 +108,7 @@ pub enum EventsError {
 }
 
 impl EventsError {
-    fn unknown(path: &Path) -> impl FnOnce(log::UnknownEvent) -> EventsError + use<> {
+    pub(crate) fn unknown(path: &Path) -> impl FnOnce(log::UnknownEvent) -> EventsError + use<> {
         let path = path.to_path_buf();
         move |source| EventsError::Unknown { path, source }
     }
@@ -320,6 +335,39 @@ pub(crate) fn open_log<'a>(
 /// [`EventsError::Unknown`].
 pub(crate) fn fold(directory: &Path, opened: &log::Opened<'_>) -> Result<Replayed, EventsError> {
     Replayed::of(opened, &mut |_| {}).map_err(EventsError::unknown(directory))
+}
+
+/// The state at the end of a log, whose node may be running: from a snapshot where the beginning was archived and is out of reach.
+///
+/// # Errors
+/// [`EventsError`].
+pub(crate) fn state(source: &Source) -> Result<NodeState, EventsError> {
+    match source.read_running() {
+        Ok(files) => Ok(fold(source.path(), &open_log(source.path(), &files)?)?.state),
+        Err(error @ EventsError::Archived { .. }) => from_snapshot(source.path())?.ok_or(error),
+        Err(error) => Err(error),
+    }
+}
+
+/// The state at the end of the log in a directory, from the newest snapshot that serves.
+fn from_snapshot(directory: &Path) -> Result<Option<NodeState>, EventsError> {
+    let unread = |source| EventsError::Read { path: directory.join(snapshots::FOLDER), source };
+    for (_, path) in snapshots::list(directory).map_err(unread)? {
+        let Some(snapshot) = std::fs::read(&path).ok().and_then(|b| Snapshot::decode(&b).ok())
+        else {
+            continue;
+        };
+        let base = snapshot.base();
+        let files = files::read_from(directory, base.segment)?;
+        let path = || directory.to_path_buf();
+        let opened = log::open_from(&files, base)
+            .map_err(|source| EventsError::Log { path: path(), source })?;
+        if snapshot.check(&opened).is_ok() {
+            let replayed = Replayed::from_snapshot(snapshot, &opened);
+            return Ok(Some(replayed.map_err(EventsError::unknown(directory))?.state));
+        }
+    }
+    Ok(None)
 }
 
 fn decode(directory: &Path, opened: &log::Opened<'_>) -> Result<Events, EventsError> {

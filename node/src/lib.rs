@@ -7,6 +7,7 @@
 //! | [`config`] | what an operator chooses: file, environment, flags |
 //! | [`keys`] | a node's secrets, in key stores |
 //! | [`events`] | reads a node's log |
+//! | [`archive`] | moves old segments of a log to another place |
 //! | [`metrics`], [`logs`] | what a running node shows and says |
 //! | [`devnet`] | three nodes and a development chain in one process |
 //! | [`version`] | what this build is |
@@ -20,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod backup;
 mod chain;
 pub mod checkpoint;

@@ -17,7 +17,7 @@ use fairway_core::driver::{Driver, OpenError, Progress};
 use fairway_core::effect::Notice;
 use fairway_core::event::Pins;
 use fairway_core::input::{Command, Input};
-use fairway_core::log::Finding;
+use fairway_core::log::{Files, Finding};
 use fairway_core::machine::Start;
 use fairway_core::nitro::{Crypto, SecretKey};
 use fairway_core::snapshot::Snapshot;
@@ -31,6 +31,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::archive;
 use crate::chain::{ChainSetup, ChainWatch};
 use crate::clock::WallClock;
 use crate::files::{DataDir, FilesError};
@@ -133,6 +134,19 @@ pub enum StartError {
         path: PathBuf,
         /// Why. Boxed: it names two whole sets of pins.
         source: Box<OpenError>,
+    },
+    /// The log's beginning is in an archive, and no snapshot spares it.
+    #[error(
+        "{}: no snapshot can be used, and {segments} were archived to {}: copy them back from there, and start again",
+        path.display(), archive.display()
+    )]
+    Archived {
+        /// The data directory.
+        path: PathBuf,
+        /// Which segments.
+        segments: String,
+        /// Where they were put.
+        archive: PathBuf,
     },
     /// Limits that do not fit together.
     #[error("transport: {0}")]
@@ -385,7 +399,7 @@ pub fn transport_config(chain: ChainPin) -> fairway_transport::Config {
 }
 
 /// Opens data directory and log, from the newest snapshot that serves. Blocks.
-fn open(
+pub(crate) fn open(
     data_dir: PathBuf,
     pins: Pins,
     key: SecretKey,
@@ -405,6 +419,7 @@ fn open(
         None => {
             startup.enter(Phase::Reading);
             let files = dir.read()?;
+            has_all(&data_dir, &files)?;
             read = began.elapsed();
             startup.enter(Phase::Replaying);
             let mut watch = |progress| startup.progress(progress);
@@ -420,6 +435,24 @@ fn open(
     metrics.derived(Mode::Cold, replay);
     tell_opened(&data_dir, &driver, from);
     Ok((dir, driver, from))
+}
+
+/// Without a snapshot the log is folded from its first record: what was archived is needed again.
+fn has_all(data_dir: &Path, files: &Files) -> Result<(), StartError> {
+    let note = archive::note(data_dir).map_err(|source| FilesError::Io {
+        path: data_dir.join(archive::NOTE),
+        doing: "read",
+        source,
+    })?;
+    let missing = archive::missing(files, note.as_ref());
+    match note {
+        Some(note) if !missing.is_empty() => Err(StartError::Archived {
+            path: data_dir.to_path_buf(),
+            segments: archive::range(&missing),
+            archive: note.to,
+        }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn refused(data_dir: &Path, source: OpenError) -> StartError {

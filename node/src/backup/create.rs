@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use super::manifest::{Entry, FILE, FORMAT, KEYS, LOG, Manifest};
 use super::{BackupError, emergency, segments};
 use crate::checkpoint::{self, Hex};
-use crate::events::{EventsError, fold, open_log};
-use crate::files;
+use crate::events::{EventsError, Source, fold, open_log};
 use crate::version::Version;
 
 /// What to put beside the log.
@@ -25,17 +24,18 @@ pub struct Extras {
 /// Makes a backup below `folder`, in a directory named after the time and the log's last record. The directory appears when everything in it
 /// is durable, and not before.
 ///
-/// The log may be written meanwhile: the backup ends with the last batch that was whole when it was read.
+/// Segments that were archived are part of it: a backup is a log from its first record on. The log may be written meanwhile: the backup ends with the last batch that was whole when it was read.
 ///
 /// # Errors
 /// [`BackupError`]; no backup has appeared.
 pub fn create(
-    data_dir: &Path,
+    source: &Source,
     folder: &Path,
     extras: &Extras,
     now_ms: u64,
 ) -> Result<(PathBuf, Manifest), BackupError> {
-    let found = files::read(data_dir)?;
+    let found = source.read_running()?;
+    let data_dir = source.path();
     let path = || data_dir.to_path_buf();
     let log = segments(found).map_err(|source| EventsError::Log { path: path(), source })?;
     let opened = open_log(data_dir, &log)?;

@@ -7,26 +7,22 @@
 //! Stale states lose money to a peer that answers them, or that has been paid since. It is for the day when the log and every backup of it
 //! are gone.
 
-use std::path::Path;
-
 use fairway_core::channel::Phase;
 use fairway_core::machine::NodeState;
 use serde_json::{Value, json};
 
 use super::BackupError;
-use crate::events::{fold, open_log};
-use crate::files;
+use crate::events::{self, Source};
 
 /// The file in a backup's directory.
 pub const FILE: &str = "emergency.json";
 
-/// [`of`] the log in a data directory, whose node may be running.
+/// [`of`] a log, whose node may be running. Where its beginning was archived and is out of reach, a snapshot takes its place.
 ///
 /// # Errors
 /// [`BackupError`].
-pub fn of_directory(data_dir: &Path) -> Result<String, BackupError> {
-    let files = files::read(data_dir)?;
-    Ok(of(&fold(data_dir, &open_log(data_dir, &files)?)?.state))
+pub fn of_log(source: &Source) -> Result<String, BackupError> {
+    Ok(of(&events::state(source)?))
 }
 
 /// The states of all channels that are not finished, as JSON.

@@ -12,6 +12,7 @@ use super::drill::{Drill, drill};
 use super::manifest::list;
 use super::restore::restore;
 use super::*;
+use crate::events::Source;
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/export/log")
@@ -33,7 +34,7 @@ fn backed_up(parent: &TempDir) -> (PathBuf, PathBuf, PathBuf, Manifest) {
     let key = parent.path().join("key.json");
     fs::write(&key, "{}").unwrap();
     let extras = Extras { config: None, keys: vec![key] };
-    let (path, manifest) = create(&node, &folder, &extras, 7_000).unwrap();
+    let (path, manifest) = create(&Source::at(&node), &folder, &extras, 7_000).unwrap();
     (node, folder, path, manifest)
 }
 
@@ -55,7 +56,7 @@ fn a_backup_comes_back_in_doubt_and_to_the_same_state() {
     assert_eq!(fs::read_to_string(again.join("keys/key.json")).unwrap(), "{}");
     assert!(matches!(restore(&path, &again), Err(BackupError::Occupied(_))));
 
-    let told = drill(&folder, Some(&node), 8_000).unwrap();
+    let told = drill(&folder, Some(&Source::at(&node)), 8_000).unwrap();
     assert_eq!((told.behind, told.lsn, told.backup), (Some(0), manifest.lsn.0, path));
     let kept = fs::read_to_string(folder.join(super::drill::FILE)).unwrap();
     assert_eq!(serde_json::from_str::<Drill>(&kept).unwrap().time_ms, 8_000);
@@ -102,7 +103,7 @@ fn a_backup_that_has_changed_is_refused_and_named() {
         "{text}"
     );
     assert!(!again.exists(), "nothing is written of a bad backup");
-    assert!(drill(&folder, Some(&node), 1).is_err());
+    assert!(drill(&folder, Some(&Source::at(&node)), 1).is_err());
 
     fs::remove_file(&segment).unwrap();
     assert!(restore(&path, &again).unwrap_err().to_string().contains("log/000001.log"));
@@ -143,13 +144,13 @@ fn a_drill_finds_a_log_that_went_another_way() {
         fs::write(other.join(write.file.to_string()), write.bytes).unwrap();
     }
     assert_eq!(log::open(&crate::files::read(&other).unwrap()).unwrap().tail.end(), first);
-    let text = drill(&folder, Some(&other), 1).unwrap_err().to_string();
+    let text = drill(&folder, Some(&Source::at(&other)), 1).unwrap_err().to_string();
     assert!(text.contains("is not a continuation of the backup"), "{text}");
     let nothing = parent.path().join("nothing");
     fs::create_dir(&nothing).unwrap();
     assert!(matches!(drill(&nothing, None, 1), Err(BackupError::None(_))));
     assert!(matches!(
-        create(&nothing, &folder, &Extras::default(), 1),
+        create(&Source::at(&nothing), &folder, &Extras::default(), 1),
         Err(BackupError::Log(EventsError::Empty(_)))
     ));
 }

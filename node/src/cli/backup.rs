@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, Subcommand};
 use fairway_node::backup::create::{Extras, create};
 use fairway_node::backup::{Manifest, drill, emergency, manifest, restore};
+use fairway_node::events::Source;
 
 use crate::{print, print_json};
 
@@ -25,6 +26,9 @@ pub enum BackupCommand {
         /// The folder of backups, made if it is missing. Choose another disk.
         #[arg(long, value_name = "FOLDER", required_unless_present = "emergency")]
         to: Option<PathBuf>,
+        /// Where the older segments of the log are, if they were archived and moved since.
+        #[arg(long, value_name = "DIR")]
+        archive: Option<PathBuf>,
         /// A configuration file to put beside the log.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -83,6 +87,9 @@ pub struct DrillArgs {
     /// Also check that the log of this node, which may be running, goes on from the backup.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Where the older segments of that log are, if they were archived and moved since.
+    #[arg(long, value_name = "DIR", requires = "data_dir")]
+    archive: Option<PathBuf>,
     /// One JSON document.
     #[arg(long)]
     json: bool,
@@ -101,10 +108,11 @@ Exit codes: 0 the newest backup can be relied on, 1 it cannot.";
 /// What the operator must know; exit code 1.
 pub fn carry_out(command: &BackupCommand) -> anyhow::Result<ExitCode> {
     match command {
-        BackupCommand::Create { data_dir, emergency: true, .. } => {
-            print(&emergency::of_directory(data_dir)?)?;
+        BackupCommand::Create { data_dir, archive, emergency: true, .. } => {
+            print(&emergency::of_log(&log(data_dir, archive.as_ref()))?)?;
         }
-        BackupCommand::Create { data_dir, to, config, keys, json, .. } => {
+        BackupCommand::Create { data_dir, archive, to, config, keys, json, .. } => {
+            let data_dir = &log(data_dir, archive.as_ref());
             let extras = Extras { config: config.clone(), keys: keys.clone() };
             let to = to.as_deref().expect("clap asks for one of the two");
             let (path, made) = create(data_dir, to, &extras, now_ms())?;
@@ -132,7 +140,8 @@ pub fn carry_out(command: &BackupCommand) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// This backup must not be relied on; exit code 1.
 pub fn carry_out_drill(chosen: &DrillArgs) -> anyhow::Result<ExitCode> {
-    let done = drill::drill(&chosen.folder, chosen.data_dir.as_deref(), now_ms())?;
+    let live = chosen.data_dir.as_ref().map(|dir| log(dir, chosen.archive.as_ref()));
+    let done = drill::drill(&chosen.folder, live.as_ref(), now_ms())?;
     if chosen.json {
         print_json(&done)?;
     } else {
@@ -146,6 +155,14 @@ pub fn carry_out_drill(chosen: &DrillArgs) -> anyhow::Result<ExitCode> {
         ))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn log(data_dir: &PathBuf, archive: Option<&PathBuf>) -> Source {
+    let source = Source::at(data_dir);
+    match archive {
+        Some(archive) => source.with_archive(archive),
+        None => source,
+    }
 }
 
 fn list(folder: &std::path::Path, json: bool) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use fairway_core::driver::Progress;
 use fairway_core::types::Lsn;
+use fairway_node::archive::{self, ArchiveError, Archived, Run};
 use fairway_node::events::diff::{Compared, End, Times};
 use fairway_node::events::replay::{Summary, canonical_state};
 use fairway_node::events::show::{Extent, Shown};
@@ -73,12 +74,29 @@ pub enum EventsCommand {
         first: PathBuf,
         /// Another one.
         second: PathBuf,
-        /// Compare what happened and in what order, not when.
+        /// Where older segments of the first log are, if they were archived and moved since.
+        #[arg(long, value_name = "DIR")]
+        first_archive: Option<PathBuf>,
+        /// The same of the second log.
+        #[arg(long, value_name = "DIR")]
+        second_archive: Option<PathBuf>,
+        #[command(flatten)]
+        more: DiffArgs,
+    },
+    /// Move the oldest segments of a log to another place, where they must be kept.
+    ///
+    /// Those go that no start reads any more: below the older of the two newest snapshots. Both are first compared with a fold of the
+    /// whole log. Each segment is copied, synced and read back before any is removed.
+    #[command(after_help = ARCHIVE_HELP)]
+    Archive {
+        /// The node's data directory. The node must not be running.
+        data_dir: PathBuf,
+        /// The directory that takes them: of this node alone, made if it is missing. Choose another disk.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Check everything, and move nothing.
         #[arg(long)]
-        ignore_times: bool,
-        /// How many events to show before and after.
-        #[arg(long, value_name = "N", default_value_t = 5)]
-        context: usize,
+        dry_run: bool,
         /// One JSON document.
         #[arg(long)]
         json: bool,
@@ -116,17 +134,42 @@ pub enum EventsCommand {
     },
 }
 
+/// How two logs are compared and shown.
+#[derive(Clone, Debug, Args)]
+pub struct DiffArgs {
+    /// Compare what happened and in what order, not when.
+    #[arg(long)]
+    ignore_times: bool,
+    /// How many events to show before and after.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    context: usize,
+    /// One JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
 /// Which log.
 #[derive(Clone, Debug, Args)]
 pub struct Log {
     /// The node's data directory, or a copy of one, or an export. The node must not be running.
     #[arg(value_name = "DATA_DIR")]
     path: PathBuf,
+    /// Where its older segments are, if they were archived and moved since.
+    #[arg(long, value_name = "DIR")]
+    archive: Option<PathBuf>,
 }
 
 impl Log {
     fn source(&self) -> Source {
-        Source::at(&self.path)
+        source(&self.path, self.archive.as_deref())
+    }
+}
+
+fn source(path: &Path, archive: Option<&Path>) -> Source {
+    let source = Source::at(path);
+    match archive {
+        Some(archive) => source.with_archive(archive),
+        None => source,
     }
 }
 
@@ -137,6 +180,17 @@ Examples:
   fairway events replay alice.jsonl --json | jq -r .digest
 
 The digest is the one that checkpoints.jsonl and the manifests of backups name.";
+
+const ARCHIVE_HELP: &str = "\
+Examples:
+  fairway events archive /var/lib/fairway --to /mnt/archive --dry-run
+  fairway events archive /var/lib/fairway --to /mnt/archive
+
+Every command over the log reads the archived segments from there; --archive names another place. Where no snapshot can be
+read, the node does not start before they are copied back. A segment has 64 MiB.
+
+Exit codes: 0 done or nothing to do, 1 a disk failed on the way (every segment is whole in one of the two places; repeat it),
+2 refused, and nothing was changed.";
 
 const DIFF_HELP: &str = "\
 Examples:
@@ -159,12 +213,13 @@ pub fn carry_out(command: &EventsCommand) -> anyhow::Result<ExitCode> {
         EventsCommand::Replay { log, until, state, json } => {
             replay(&log.source(), until.map(Lsn), *state, *json)
         }
-        EventsCommand::Diff { first, second, ignore_times, context, json } => {
-            let times = if *ignore_times { Times::Ignored } else { Times::Count };
-            let compared =
-                events::diff::diff(&Source::at(first), &Source::at(second), times, *context)
-                    .map_err(|e| Refused(e.to_string()))?;
-            diff(&compared, times, *json)
+        EventsCommand::Diff { first, second, first_archive, second_archive, more } => {
+            let first = source(first, first_archive.as_deref());
+            diff(&first, &source(second, second_archive.as_deref()), more)
+        }
+        EventsCommand::Archive { data_dir, to, dry_run, json } => {
+            let run = if *dry_run { Run::Dry } else { Run::Real };
+            archive(data_dir, to, run, *json)
         }
         EventsCommand::Export { log, out } => export(&log.source(), out.as_deref()),
         EventsCommand::Stats { log, json } => stats(&log.source(), *json),
@@ -311,11 +366,14 @@ impl Ticker {
     }
 }
 
-fn diff(compared: &Compared, times: Times, json: bool) -> anyhow::Result<ExitCode> {
-    if json {
-        print_json(compared)?
+fn diff(first: &Source, second: &Source, how: &DiffArgs) -> anyhow::Result<ExitCode> {
+    let times = if how.ignore_times { Times::Ignored } else { Times::Count };
+    let compared = events::diff::diff(first, second, times, how.context);
+    let compared = compared.map_err(|e| Refused(e.to_string()))?;
+    if how.json {
+        print_json(&compared)?
     } else {
-        print(&diff_text(compared, times))?
+        print(&diff_text(&compared, times))?
     }
     let same = compared.is_same(times);
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(BAD_RESULT) })
@@ -377,6 +435,38 @@ fn fate(one: &str, other: &str, line: Option<&Line>, later: Option<Lsn>) -> Stri
             format!("Event {} of the {one} log never comes in the {other} one.\n", line.lsn)
         }
     }
+}
+
+fn archive(data_dir: &Path, to: &Path, run: Run, json: bool) -> anyhow::Result<ExitCode> {
+    let mut ticker = Ticker::start();
+    let done = archive::archive(data_dir, to, run, &mut |progress| ticker.tell(progress));
+    ticker.end();
+    let done = done.map_err(|e| match e {
+        ArchiveError::Io { .. } => e.into(),
+        // Nothing was changed.
+        e => anyhow::Error::from(Refused(e.to_string())),
+    })?;
+    if json {
+        print_json(&done)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Archived { segments, bytes, first_kept, snapshots: [older, newer] } = &done;
+    let held = format!("the snapshots of events {older} and {newer} are what the log comes to");
+    let (here, there) = (data_dir.display(), to.display());
+    print(&match (segments.len(), run) {
+        (0, _) => {
+            format!("{here}: nothing to archive: a start reads from {first_kept} on; {held}\n")
+        }
+        (n, Run::Dry) => format!(
+            "{here}: {n} segments with {bytes} bytes can be archived, {}; {held}\n",
+            segments.join(", ")
+        ),
+        (n, Run::Real) => format!(
+            "{there}: {n} segments with {bytes} bytes are here now, {}; the log in {here} begins with {first_kept}; {held}\n",
+            segments.join(", ")
+        ),
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn export(source: &Source, out: Option<&Path>) -> anyhow::Result<ExitCode> {
