@@ -117,6 +117,11 @@ impl Manifest {
         Ok(found)
     }
 
+    /// Bytes of all its files, the manifest left out.
+    pub fn bytes(&self) -> u64 {
+        self.files.values().map(|entry| entry.bytes).sum()
+    }
+
     /// Reads every file of a backup, and compares all that the manifest says: hashes, chain hash, and the state that the log comes to.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 //! | [`restore`] | puts one into a new data directory, in doubt |
 //! | [`drill`] | restores the newest one somewhere else and compares |
 //! | [`emergency`] | the newest signed states alone: a few kilobytes a channel |
+//! | [`status`] | what went well last, for the node's metrics |
 //!
 //! A backup holds what cannot be had again: the log's segments, the key stores and the configuration. Snapshots, mirrors, tokens and metrics
 //! are made anew.
@@ -21,6 +22,7 @@ pub mod drill;
 pub mod emergency;
 pub mod manifest;
 pub mod restore;
+pub mod status;
 
 use std::io;
 use std::path::{Path, PathBuf};
