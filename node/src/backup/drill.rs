@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::BackupError;
 use super::manifest::list;
 use super::restore::restore;
+use super::seal::Identities;
 use crate::checkpoint::Hex;
 use crate::events::{Source, fold, open_log};
 use crate::files;
@@ -35,13 +36,18 @@ pub struct Drill {
 ///
 /// # Errors
 /// [`BackupError`]: this backup must not be relied on.
-pub fn drill(folder: &Path, live: Option<&Source>, now_ms: u64) -> Result<Drill, BackupError> {
+pub fn drill(
+    folder: &Path,
+    live: Option<&Source>,
+    identities: &Identities,
+    now_ms: u64,
+) -> Result<Drill, BackupError> {
     let newest = list(folder)?.pop();
     let (backup, _) = newest.ok_or_else(|| BackupError::None(folder.to_path_buf()))?;
     let scratch = tempfile::Builder::new().prefix("fairway-drill-").tempdir();
     let scratch = scratch.map_err(BackupError::io(folder, "make a temporary directory"))?;
     let restored = scratch.path().join("node");
-    let manifest = restore(&backup, &restored)?;
+    let manifest = restore(&backup, identities, &restored)?;
     let files = files::read(&restored)?;
     let opened = open_log(&restored, &files)?;
     let wrong = |what: String| Err(BackupError::Drill(what));

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::BackupError;
 use super::create::{make, sync};
+use super::seal::{self, Recipient};
 use crate::events::{self, Source};
 
 /// The file in a backup's directory.
@@ -32,16 +33,24 @@ pub fn of_log(source: &Source) -> Result<(String, Lsn), BackupError> {
     Ok((of(&state), state.lsn()))
 }
 
-/// Puts it into `folder`, which is made if it is missing, in place of an earlier one: at once or not at all. Where it is.
+/// Puts it into `folder`, which is made if it is missing, in place of an earlier one: at once or not at all. Encrypted where there is a
+/// recipient. Where it is.
 ///
 /// # Errors
-/// [`BackupError::Io`]; the earlier one is as it was.
-pub fn write(folder: &Path, text: &str) -> Result<PathBuf, BackupError> {
+/// [`BackupError`]; the earlier one is as it was.
+pub fn write(folder: &Path, text: &str, to: &[Recipient]) -> Result<PathBuf, BackupError> {
+    let (name, bytes) = if to.is_empty() {
+        (FILE.to_string(), text.as_bytes().to_vec())
+    } else {
+        let sealed = seal::seal(to, text.as_bytes())
+            .map_err(|source| BackupError::Seal { name: FILE.into(), source })?;
+        (format!("{FILE}{}", seal::SUFFIX), sealed)
+    };
     make(folder)?;
-    let path = folder.join(FILE);
+    let path = folder.join(name);
     let mut file = tempfile::NamedTempFile::new_in(folder)
         .map_err(BackupError::io(folder, "make a temporary file"))?;
-    file.write_all(text.as_bytes()).map_err(BackupError::io(&path, "write"))?;
+    file.write_all(&bytes).map_err(BackupError::io(&path, "write"))?;
     file.as_file().sync_all().map_err(BackupError::io(&path, "sync"))?;
     file.persist(&path).map_err(|e| BackupError::io(&path, "name")(e.error))?;
     sync(folder)?;

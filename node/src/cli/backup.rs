@@ -8,9 +8,11 @@ use clap::{Args, Subcommand, ValueEnum};
 use fairway_core::types::Lsn;
 use fairway_node::backup::create::{Extras, create};
 use fairway_node::backup::drill::{self, Drill};
+use fairway_node::backup::seal::{Identities, Recipient};
 use fairway_node::backup::status::{self, Status, Success};
 use fairway_node::backup::{Manifest, emergency, manifest, restore};
 use fairway_node::events::Source;
+use fairway_node::keys::KeyError;
 
 use crate::{Refused, print, print_json};
 
@@ -42,6 +44,9 @@ pub enum BackupCommand {
         /// A key store to put beside the log; may be given again. One without a password is copied as it is.
         #[arg(long = "key", value_name = "FILE")]
         keys: Vec<PathBuf>,
+        /// Encrypt every file to this public key, `age1…` as age-keygen prints it; may be given again. The manifest stays readable.
+        #[arg(long = "recipient", value_name = "KEY")]
+        recipients: Vec<Recipient>,
         /// One JSON document.
         #[arg(long)]
         json: bool,
@@ -51,6 +56,8 @@ pub enum BackupCommand {
     Verify {
         /// One backup.
         backup: PathBuf,
+        #[command(flatten)]
+        identity: IdentityArgs,
         /// One JSON document.
         #[arg(long)]
         json: bool,
@@ -68,6 +75,8 @@ pub enum BackupCommand {
         /// The data directory, which must be new or empty.
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
+        #[command(flatten)]
+        identity: IdentityArgs,
         /// One JSON document.
         #[arg(long)]
         json: bool,
@@ -103,9 +112,25 @@ pub struct DrillArgs {
     /// Where the older segments of that log are, if they were archived and moved since.
     #[arg(long, value_name = "DIR", requires = "data_dir")]
     archive: Option<PathBuf>,
+    #[command(flatten)]
+    identity: IdentityArgs,
     /// One JSON document.
     #[arg(long)]
     json: bool,
+}
+
+/// What opens an encrypted backup.
+#[derive(Debug, Args)]
+pub struct IdentityArgs {
+    /// A file with secret keys of an encrypted backup, as age-keygen writes it; nobody else may read it.
+    #[arg(long, value_name = "FILE")]
+    identity_file: Option<PathBuf>,
+}
+
+impl IdentityArgs {
+    fn read(&self) -> Result<Identities, KeyError> {
+        self.identity_file.as_deref().map_or_else(|| Ok(Identities::default()), Identities::read)
+    }
 }
 
 /// Shown below the help of `drill`.
@@ -128,29 +153,42 @@ pub fn carry_out(command: &BackupCommand) -> anyhow::Result<ExitCode> {
             mode: Mode::Emergency,
             config,
             keys,
+            recipients,
             ..
         } => {
             if config.is_some() || !keys.is_empty() {
                 let what = "--config and --key: an emergency backup holds signed states alone";
                 return Err(Refused(what.into()).into());
             }
-            emergency(&log(data_dir, archive.as_ref()), to.as_deref())?;
+            if to.is_none() && !recipients.is_empty() {
+                let what = "--recipient: name a folder with --to; nothing encrypted is printed";
+                return Err(Refused(what.into()).into());
+            }
+            emergency(&log(data_dir, archive.as_ref()), to.as_deref(), recipients)?;
         }
-        BackupCommand::Create { data_dir, archive, to, config, keys, json, .. } => {
+        BackupCommand::Create { data_dir, archive, to, config, keys, recipients, json, .. } => {
             let what = "--to: name the folder of backups";
             let to = to.as_deref().ok_or_else(|| Refused(what.into()))?;
-            let extras = Extras { config: config.clone(), keys: keys.clone() };
+            let (config, keys, recipients) = (config.clone(), keys.clone(), recipients.clone());
+            let extras = Extras { config, keys, recipients };
             let (path, made) = create(&log(data_dir, archive.as_ref()), to, &extras, now_ms())?;
             let (time_ms, lsn, bytes) = (made.created_ms, made.lsn, made.bytes());
             note(data_dir, |s| s.daily = Some(Success { time_ms, lsn, bytes }));
             told(*json, &made, &format!("{}: backed up", path.display()))?;
         }
-        BackupCommand::Verify { backup, json } => {
-            let (found, _) = Manifest::verify(backup)?;
-            told(*json, &found, &format!("{}: whole", backup.display()))?;
+        BackupCommand::Verify { backup, identity, json } => {
+            let identities = identity.read()?;
+            let is_sealed = !Manifest::read(backup)?.recipients.is_empty();
+            let (found, what) = if is_sealed && identities.is_empty() {
+                let what = "no file has changed; what is in them was not looked at, which needs --identity-file";
+                (Manifest::verify_files(backup)?.0, what)
+            } else {
+                (Manifest::verify(backup, &identities)?.0, "whole")
+            };
+            told(*json, &found, &format!("{}: {what}", backup.display()))?;
         }
-        BackupCommand::Restore { backup, to, json } => {
-            let found = restore::restore(backup, to)?;
+        BackupCommand::Restore { backup, to, identity, json } => {
+            let found = restore::restore(backup, &identity.read()?, to)?;
             let what = format!(
                 "{}: restored; a node over it signs nothing new until peers and chain show that nothing newer exists",
                 to.display()
@@ -162,10 +200,10 @@ pub fn carry_out(command: &BackupCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn emergency(log: &Source, to: Option<&Path>) -> anyhow::Result<()> {
+fn emergency(log: &Source, to: Option<&Path>, recipients: &[Recipient]) -> anyhow::Result<()> {
     let (text, lsn) = emergency::of_log(log)?;
     let Some(to) = to else { return print(&text) };
-    let path = emergency::write(to, &text)?;
+    let path = emergency::write(to, &text, recipients)?;
     let (time_ms, bytes) = (now_ms(), text.len() as u64);
     note(log.path(), |s| s.emergency = Some(Success { time_ms, lsn, bytes }));
     print(&format!("{}: the newest signed states, as of event {lsn}\n", path.display()))
@@ -188,7 +226,8 @@ fn note(data_dir: &Path, change: impl FnOnce(&mut Status)) {
 /// This backup must not be relied on; exit code 1.
 pub fn carry_out_drill(chosen: &DrillArgs) -> anyhow::Result<ExitCode> {
     let live = chosen.data_dir.as_ref().map(|dir| log(dir, chosen.archive.as_ref()));
-    let done = drill::drill(&chosen.folder, live.as_ref(), now_ms())?;
+    let identities = chosen.identity.read()?;
+    let done = drill::drill(&chosen.folder, live.as_ref(), &identities, now_ms())?;
     if let Some(data_dir) = &chosen.data_dir {
         let Drill { time_ms, lsn, ref backup, .. } = done;
         let bytes = Manifest::read(backup)?.bytes();
