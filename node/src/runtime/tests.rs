@@ -182,8 +182,8 @@ async fn a_stop_writes_everything_and_a_snapshot_of_it() {
     assert_eq!(snapshots::list(&setup.data_dir).unwrap(), []);
 }
 
-/// Goal: whoever asks a node that was told to stop hears so at once. Method: the node is held in a look while it is told to stop, and
-/// asked over HTTP.
+/// Goal: whoever asks a node that was told to stop hears so at once, and whoever asked before is answered. Method: the node is held in a
+/// look while it is told to stop, and asked over HTTP before and after.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_stops_says_so() {
     let parent = tempfile::tempdir().unwrap();
@@ -221,6 +221,15 @@ async fn a_node_that_stops_says_so() {
         async move { handle.when(look).await }
     });
     holds.await.unwrap();
+    let local = reqwest::Client::builder().no_proxy().tls_certs_only([]);
+    let local = local.unix_socket(server.socket()).build().unwrap();
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"fairway_status"}"#;
+    // Whoever carries a request out has a handle of its own.
+    let handles = node.stopping.receiver_count();
+    let before = tokio::spawn(local.post("http://localhost/rpc").body(body).send());
+    while node.stopping.receiver_count() == handles {
+        tokio::task::yield_now().await;
+    }
     let stopping = tokio::spawn(node.stop(Duration::from_secs(60)));
     let mut told = handle.stopping.clone();
     told.wait_for(|stop| *stop).await.unwrap();
@@ -237,6 +246,11 @@ async fn a_node_that_stops_says_so() {
     release.send(()).unwrap();
     assert_eq!(holding.await.unwrap(), Ok(()), "what was asked before is answered");
     assert_eq!(stopping.await.unwrap().unwrap(), Stop::InOrder);
+    server.finish(Duration::from_secs(60)).await;
+    let answer = before.await.unwrap().unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(answer.text().await.unwrap().contains("\"result\""), "it was asked before the stop");
+    assert!(http.post(&call).send().await.unwrap_err().is_connect(), "nobody is let in any more");
     watcher.abort();
 }
 
