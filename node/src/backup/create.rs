@@ -1,9 +1,9 @@
 //! Makes a backup, of a node that runs or not.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::manifest::{Entry, FILE, FORMAT, FORMAT_PLAIN, KEYS, LOG, Manifest};
@@ -11,6 +11,7 @@ use super::seal::{self, Recipient};
 use super::{BackupError, emergency, segments};
 use crate::checkpoint::{self, Hex};
 use crate::events::{EventsError, Source, fold, open_log};
+use crate::files;
 use crate::version::Version;
 
 /// What to put beside the log, and who may read it.
@@ -141,10 +142,12 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
     file.sync_all().map_err(BackupError::io(path, "sync"))
 }
 
-/// Makes a directory, for its owner alone, unless it is there.
+/// Makes a directory, for its owner alone, durably, unless it is there.
 pub(super) fn make(path: &Path) -> Result<(), BackupError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(BackupError::io(path, "create this directory"))
+    if path.is_dir() {
+        return Ok(());
+    }
+    files::create(path).map_err(BackupError::io(path, "create this directory"))
 }
 
 pub(super) fn sync(directory: &Path) -> Result<(), BackupError> {
