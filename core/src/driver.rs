@@ -333,6 +333,13 @@ impl Driver {
         Step::Wait { until }
     }
 
+    /// Has what waits for something urgent (see [`Event::is_lazy`]) written with the next steps; whether there is anything. For an
+    /// orderly stop: after it the disk knows what the node knows.
+    pub fn flush(&mut self) -> bool {
+        self.urgent |= !self.staged.is_empty();
+        self.urgent
+    }
+
     /// Work on the disk that comes before everything else.
     fn next_on_disk(&mut self) -> Option<Step> {
         match core::mem::replace(&mut self.doing, Doing::Nothing) {

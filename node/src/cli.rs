@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 pub mod backup;
+pub mod events;
 pub mod init;
 pub mod keys;
 pub mod load;
@@ -13,6 +14,7 @@ pub mod pages;
 pub mod settings;
 
 use backup::{BackupCommand, DrillArgs};
+use events::EventsCommand;
 use fairway_node::client::args::{Asking, Tokens};
 use init::InitArgs;
 use keys::{KeysCommand, PasswordArgs};
@@ -82,7 +84,7 @@ pub enum Command {
     },
     /// Read a node's log.
     #[command(subcommand)]
-    Events(Events),
+    Events(EventsCommand),
     /// Copy a node's log where it survives the node, and bring it back.
     #[command(subcommand)]
     Backup(BackupCommand),
@@ -128,53 +130,6 @@ pub struct Devnet {
     /// Payments in the first channel, and as many through the hub.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub updates: u32,
-}
-
-/// What can be read from a log.
-#[derive(Debug, Subcommand)]
-pub enum Events {
-    /// Print every event, one a line.
-    #[command(
-        after_help = "Examples:\n  fairway events list /var/lib/fairway\n  fairway events list --json /var/lib/fairway | jq .event"
-    )]
-    List {
-        /// The node's data directory. The node must not be running.
-        data_dir: PathBuf,
-        /// One JSON document a line.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Write the log as canonical JSON lines that others can check without our code.
-    #[command(
-        after_help = "Examples:\n  fairway events export /var/lib/fairway --out alice.jsonl\n  fairway events export /var/lib/fairway | python3 docs/auditing/verify_log.py"
-    )]
-    Export {
-        /// The node's data directory. The node must not be running.
-        data_dir: PathBuf,
-        /// Write here instead of to stdout. Must not exist.
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
-    /// Count what the log amounts to: the same numbers that the node shows as metrics.
-    #[command(
-        after_help = "Examples:\n  fairway events stats /var/lib/fairway\n  fairway events stats --json /var/lib/fairway | jq '.counts[] | select(.count > 0)'"
-    )]
-    Stats {
-        /// The node's data directory. The node must not be running.
-        data_dir: PathBuf,
-        /// One JSON document, with the counters that are zero.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Check the hash chain of the log and every signature in it.
-    #[command(after_help = "Example:\n  fairway events verify /var/lib/fairway")]
-    Verify {
-        /// The node's data directory. The node must not be running.
-        data_dir: PathBuf,
-        /// One JSON document.
-        #[arg(long)]
-        json: bool,
-    },
 }
 
 /// `250ms` or `2s`, within limits that the devnet's time-outs were made for.

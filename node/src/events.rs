@@ -1,4 +1,16 @@
 //! `fairway events`: reads a node's log for people and auditors. Never changes a file.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`source`] | where the log is: a data directory, a copy of one, an export |
+//! | [`show`] | one event in full |
+//! | [`replay`] | what the log comes to at any event |
+//! | [`diff`] | where two logs part |
+
+pub mod diff;
+pub mod replay;
+pub mod show;
+pub mod source;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -11,13 +23,17 @@ use fairway_core::machine::NodeState;
 use fairway_core::machine::Tally;
 use fairway_core::machine::tally::Count;
 use fairway_core::nitro::Crypto;
+use fairway_core::snapshot::Snapshot;
 use fairway_core::types::{Lsn, Timestamp};
 use serde::Serialize;
 
-use crate::checkpoint::{self, Checkpoint, Hex};
-use crate::export::{self, ExportError};
+use crate::checkpoint::{Checkpoint, Hex};
+use crate::export::{self, ExportError, ReadError};
 use crate::files::{self, FilesError};
 use crate::metrics;
+use crate::snapshots;
+
+pub use source::Source;
 
 /// Why a log cannot be shown.
 #[derive(Debug, thiserror::Error)]
@@ -47,21 +63,59 @@ pub enum EventsError {
         /// Where.
         source: log::UnknownEvent,
     },
-    /// The checkpoints cannot be read.
+    /// A file beside the log, or an export, cannot be read.
     #[error("{}: cannot read it: {source}", path.display())]
-    Checkpoints {
+    Read {
         /// The file.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// The beginning of the log is elsewhere, and not where it should be.
+    #[error(
+        "{}: {segments} were archived, and are not all in {}; name the directory that they are in with --archive",
+        path.display(), archive.display()
+    )]
+    Archived {
+        /// The data directory.
+        path: PathBuf,
+        /// Which.
+        segments: String,
+        /// Where they were looked for.
+        archive: PathBuf,
+    },
+    /// The file is no export of a log.
+    #[error("{}: {source}", path.display())]
+    NoExport {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: ReadError,
+    },
+    /// The log does not reach that far.
+    #[error("{}: there is no event {lsn}: the log has {end} events, counted from 1", path.display())]
+    NoSuchEvent {
+        /// Where the log is.
+        path: PathBuf,
+        /// As asked for.
+        lsn: Lsn,
+        /// Its last event.
+        end: Lsn,
     },
     /// The export was not finished.
     #[error(transparent)]
     Export(#[from] ExportError),
 }
 
+impl EventsError {
+    pub(crate) fn unknown(path: &Path) -> impl FnOnce(log::UnknownEvent) -> EventsError + use<> {
+        let path = path.to_path_buf();
+        move |source| EventsError::Unknown { path, source }
+    }
+}
+
 /// One event with its place.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Line {
     /// Position.
     pub lsn: Lsn,
@@ -92,29 +146,30 @@ pub struct Verified {
 ///
 /// # Errors
 /// [`EventsError`].
-pub fn list(directory: &Path) -> Result<Vec<Line>, EventsError> {
-    let files = read(directory)?;
-    let events = decode(directory, &open_log(directory, &files)?)?;
+pub fn list(source: &Source) -> Result<Vec<Line>, EventsError> {
+    let files = source.read()?;
+    Ok(lines(decode(source.path(), &open_log(source.path(), &files)?)?))
+}
+
+fn lines(events: Events) -> Vec<Line> {
     let place = |(at, (time, event)): (u64, (Timestamp, Event))| Line {
         lsn: Lsn(at),
         time_ms: time.0,
         event,
     };
-    Ok((1..).zip(events).map(place).collect())
+    (1..).zip(events).map(place).collect()
 }
 
 /// Checks the hash chain, recovers every signature again, folds the log and compares each signed checkpoint with it, trusting nothing.
 ///
 /// # Errors
 /// [`EventsError`]. What does not hold is no error here but stands in the result.
-pub fn verify(directory: &Path) -> Result<Verified, EventsError> {
-    let files = read(directory)?;
-    let opened = open_log(directory, &files)?;
-    let events = decode(directory, &opened)?;
+pub fn verify(source: &Source) -> Result<Verified, EventsError> {
+    let files = source.read()?;
+    let opened = open_log(source.path(), &files)?;
+    let events = decode(source.path(), &opened)?;
     let (signatures, mut bad) = check_signatures(&events);
-    let path = directory.join(checkpoint::FILE);
-    let lines =
-        checkpoint::read(directory).map_err(|source| EventsError::Checkpoints { path, source })?;
+    let lines = source.checkpoints()?;
     bad.extend(compare(&opened, &lines));
     let doubt = opened.doubt.iter().map(ToString::to_string);
     Ok(Verified {
@@ -192,14 +247,6 @@ fn compare(opened: &log::Opened<'_>, lines: &[Checkpoint]) -> Vec<String> {
     wrong
 }
 
-fn read(directory: &Path) -> Result<Files, EventsError> {
-    if files::is_in_use(directory)? {
-        return Err(EventsError::InUse(directory.to_path_buf()));
-    }
-    let files = files::read(directory)?;
-    Ok(files)
-}
-
 /// What a log amounts to: the counters that a node over it shows.
 #[derive(Debug, Serialize)]
 pub struct Stats {
@@ -228,9 +275,9 @@ pub struct Counted {
 ///
 /// # Errors
 /// [`EventsError`].
-pub fn stats(directory: &Path) -> Result<Stats, EventsError> {
-    let files = read(directory)?;
-    let replayed = fold(directory, &open_log(directory, &files)?)?;
+pub fn stats(source: &Source) -> Result<Stats, EventsError> {
+    let files = source.read()?;
+    let replayed = fold(source.path(), &open_log(source.path(), &files)?)?;
     Ok(Stats {
         events: replayed.state.lsn().0,
         log_bytes: log_bytes(&files),
@@ -260,9 +307,9 @@ fn log_bytes(files: &Files) -> u64 {
 ///
 /// # Errors
 /// [`EventsError`].
-pub fn export(directory: &Path, out: &mut dyn Write) -> Result<u64, EventsError> {
-    let files = read(directory)?;
-    Ok(export::export(&open_log(directory, &files)?, out)?)
+pub fn export(source: &Source, out: &mut dyn Write) -> Result<u64, EventsError> {
+    let files = source.read()?;
+    Ok(export::export(&open_log(source.path(), &files)?, out)?)
 }
 
 type Events = Vec<(Timestamp, Event)>;
@@ -287,12 +334,42 @@ pub(crate) fn open_log<'a>(
 /// # Errors
 /// [`EventsError::Unknown`].
 pub(crate) fn fold(directory: &Path, opened: &log::Opened<'_>) -> Result<Replayed, EventsError> {
-    let path = || directory.to_path_buf();
-    Replayed::of(opened, &mut |_| {})
-        .map_err(|source| EventsError::Unknown { path: path(), source })
+    Replayed::of(opened, &mut |_| {}).map_err(EventsError::unknown(directory))
+}
+
+/// The state at the end of a log, whose node may be running: from a snapshot where the beginning was archived and is out of reach.
+///
+/// # Errors
+/// [`EventsError`].
+pub(crate) fn state(source: &Source) -> Result<NodeState, EventsError> {
+    match source.read_running() {
+        Ok(files) => Ok(fold(source.path(), &open_log(source.path(), &files)?)?.state),
+        Err(error @ EventsError::Archived { .. }) => from_snapshot(source.path())?.ok_or(error),
+        Err(error) => Err(error),
+    }
+}
+
+/// The state at the end of the log in a directory, from the newest snapshot that serves.
+fn from_snapshot(directory: &Path) -> Result<Option<NodeState>, EventsError> {
+    let unread = |source| EventsError::Read { path: directory.join(snapshots::FOLDER), source };
+    for (_, path) in snapshots::list(directory).map_err(unread)? {
+        let Some(snapshot) = std::fs::read(&path).ok().and_then(|b| Snapshot::decode(&b).ok())
+        else {
+            continue;
+        };
+        let base = snapshot.base();
+        let files = files::read_from(directory, base.segment)?;
+        let path = || directory.to_path_buf();
+        let opened = log::open_from(&files, base)
+            .map_err(|source| EventsError::Log { path: path(), source })?;
+        if snapshot.check(&opened).is_ok() {
+            let replayed = Replayed::from_snapshot(snapshot, &opened);
+            return Ok(Some(replayed.map_err(EventsError::unknown(directory))?.state));
+        }
+    }
+    Ok(None)
 }
 
 fn decode(directory: &Path, opened: &log::Opened<'_>) -> Result<Events, EventsError> {
-    let path = || directory.to_path_buf();
-    recorded(opened).map_err(|source| EventsError::Unknown { path: path(), source })
+    recorded(opened).map_err(EventsError::unknown(directory))
 }

@@ -346,16 +346,21 @@ pub fn is_in_use(directory: &Path) -> Result<bool, FilesError> {
     }
 }
 
-/// Creates a directory for its owner alone, and makes its entry durable.
+/// Creates a directory for its owner alone, with what is missing above it, and makes every new entry durable.
 ///
 /// # Danger
 /// A data directory that is created otherwise can be gone after a power loss, with every signature in it.
 pub fn create(path: &Path) -> io::Result<()> {
+    let is_missing = |at: &&Path| !at.as_os_str().is_empty() && !at.exists();
+    let above = path.ancestors().skip(1).take_while(is_missing).count();
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    match path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => File::open(".")?.sync_all(),
+    for made in path.ancestors().take(above + 1) {
+        match made.parent().filter(|p| !p.as_os_str().is_empty()) {
+            Some(parent) => File::open(parent)?.sync_all()?,
+            None => File::open(".")?.sync_all()?,
+        }
     }
+    Ok(())
 }
 
 /// Makes the file exactly so long, with blocks of its own, durably; provided that there is as much again: what was given back when a
@@ -447,6 +452,18 @@ mod tests {
         drop(first);
         assert!(!is_in_use(&path).unwrap());
         DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_missing_above_is_created_too() {
+        let (parent, _) = fresh();
+        let deep = parent.path().join("a/b/c");
+        for _ in 0..2 {
+            create(&deep).unwrap();
+        }
+        for path in [&deep, &parent.path().join("a")] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | [`config`] | what an operator chooses: file, environment, flags |
 //! | [`keys`] | a node's secrets, in key stores |
 //! | [`events`] | reads a node's log |
+//! | [`archive`] | moves old segments of a log to another place |
 //! | [`metrics`], [`logs`] | what a running node shows and says |
 //! | [`devnet`] | three nodes and a development chain in one process |
 //! | [`loadtest`] | nodes in processes of their own, and how fast they are |
@@ -21,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod backup;
 mod chain;
 pub mod checkpoint;
@@ -49,7 +51,7 @@ pub mod version;
 
 pub use chain::ChainWatch;
 pub use config::Config;
-pub use export::ExportError;
+pub use export::{ExportError, ReadError as ExportReadError};
 pub use files::FilesError;
 pub use inbox::{Answer, Stopped};
 pub use node::{Node, NodeError, init_production};

@@ -9,7 +9,6 @@ mod cli;
 mod signals;
 
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ use clap::Parser;
 use fairway_node::client::{self, args::Tokens};
 use fairway_node::config::{self, ConfigError, Sources};
 use fairway_node::devnet::{self, Options, Story, Stream};
-use fairway_node::events;
 use fairway_node::keys::{KeyError, PasswordSource};
 use fairway_node::logs::{self, Logs};
 use fairway_node::rpc;
@@ -29,7 +27,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use cli::{Cli, Command, Events};
+use cli::{Cli, Command};
 use signals::Signals;
 
 fn main() -> ExitCode {
@@ -79,11 +77,8 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Completions(chosen) => cli::pages::completions(&chosen),
         Command::Man(chosen) => cli::pages::man(&chosen),
         Command::Config(command) => cli::settings::carry_out(&command),
-        Command::Events(Events::List { data_dir, json }) => list(&data_dir, json),
-        Command::Events(Events::Export { data_dir, out }) => export(&data_dir, out.as_deref()),
+        Command::Events(command) => cli::events::carry_out(&command),
         Command::Health { url, timeout } => health(&url, timeout),
-        Command::Events(Events::Stats { data_dir, json }) => stats(&data_dir, json),
-        Command::Events(Events::Verify { data_dir, json }) => verify(&data_dir, json),
         Command::Token(command) => {
             let json = matches!(command, Tokens::List { json: true, .. });
             with_output(json, |output| client::tokens(&command, output, rpc::now_ms()))
@@ -235,78 +230,10 @@ fn end_at_once(code: u8) -> ! {
     std::process::exit(i32::from(code))
 }
 
-fn list(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let mut out = io::stdout().lock();
-    for line in events::list(data_dir)? {
-        if json {
-            serde_json::to_writer(&mut out, &line)?;
-            writeln!(out)?;
-        } else {
-            writeln!(out, "{:>6}  {}  {:?}", line.lsn.0, line.time_ms, line.event)?;
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn export(data_dir: &Path, out: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let lines = match out {
-        None => events::export(data_dir, &mut io::stdout().lock())?,
-        Some(path) => {
-            let file = std::fs::File::create_new(path)
-                .with_context(|| format!("{}: name a file that does not exist", path.display()))?;
-            let lines = events::export(data_dir, &mut io::BufWriter::new(&file))?;
-            file.sync_all().with_context(|| format!("{}: cannot sync it", path.display()))?;
-            lines
-        }
-    };
-    eprintln!("{lines} lines");
-    Ok(ExitCode::SUCCESS)
-}
-
-fn stats(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let stats = events::stats(data_dir)?;
-    if json {
-        print_json(&stats)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut text = format!("{} events in {} bytes\n", stats.events, stats.log_bytes);
-    for counted in stats.counts.iter().filter(|c| c.count > 0) {
-        let name = match counted.label.as_str() {
-            "" => counted.metric.to_string(),
-            label => format!("{}{{{label}}}", counted.metric),
-        };
-        text.push_str(&format!("{:>10}  {name}\n", counted.count));
-    }
-    print(&text)?;
-    Ok(ExitCode::SUCCESS)
-}
-
 fn health(url: &str, patience: Duration) -> anyhow::Result<ExitCode> {
     let answer = runtime()?.block_on(fairway_node::metrics::client::ready(url, patience))?;
     print(&format!("{}\n", answer.text))?;
     Ok(if answer.ready { ExitCode::SUCCESS } else { ExitCode::from(BAD_RESULT) })
-}
-
-fn verify(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let found = events::verify(data_dir)?;
-    if json {
-        print_json(&found)?;
-    } else {
-        let mut text = format!(
-            "{} events in {} bytes: the hash chain holds\n{} signatures recovered again, {} checkpoints compared, {} things do not hold\n",
-            found.events,
-            found.log_bytes,
-            found.signatures,
-            found.checkpoints,
-            found.bad.len()
-        );
-        for line in found.bad.iter().chain(&found.findings) {
-            text.push_str(line);
-            text.push('\n');
-        }
-        print(&text)?;
-    }
-    Ok(if found.bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(BAD_RESULT) })
 }
 
 /// The code of the first signal. Without handlers the signals end the process by themselves.

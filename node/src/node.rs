@@ -270,7 +270,10 @@ impl Node {
     /// The disk failed on the way.
     pub async fn stop(self) -> Result<Stop, FilesError> {
         let within = Duration::from_secs(u64::from(self.config.shutdown.deadline_s));
-        self.running.stop(within).await
+        let stopped = self.running.stop(within).await;
+        // What was carried out is also answered.
+        self.server.finish(ANSWERS_MAX).await;
+        stopped
     }
 }
 
@@ -386,6 +389,9 @@ async fn ethereum(me: Address, chain: Ethereum, gas_key: GasKey) -> Result<OnCha
 fn refuse_mutants(compiled: bool) -> Result<(), NodeError> {
     if compiled { Err(NodeError::Mutants) } else { Ok(()) }
 }
+
+/// Answers are small; whoever does not read them in this time asks again after the start.
+const ANSWERS_MAX: Duration = Duration::from_millis(500);
 
 /// As slow as a person reads; the devnet is faster.
 const BLOCK_TIME: Duration = Duration::from_secs(1);

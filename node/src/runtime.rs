@@ -17,13 +17,13 @@ use fairway_core::driver::{Driver, OpenError, Progress};
 use fairway_core::effect::Notice;
 use fairway_core::event::Pins;
 use fairway_core::input::{Command, Input};
-use fairway_core::log::Finding;
+use fairway_core::log::{Files, Finding};
 use fairway_core::machine::Start;
 use fairway_core::nitro::{Crypto, SecretKey};
 use fairway_core::snapshot::Snapshot;
 use fairway_core::types::{Address, Lsn};
 use fairway_core::wire::WIRE_VERSIONS;
-use fairway_transport::pump::pump;
+use fairway_transport::pump::{pump, settle};
 use fairway_transport::{ChainPin, Events, Handle, Identity, NetEvent, Network, VersionRange};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -31,6 +31,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::archive;
 use crate::chain::{ChainSetup, ChainWatch};
 use crate::clock::WallClock;
 use crate::files::{DataDir, FilesError};
@@ -79,6 +80,7 @@ pub struct RunningNode {
     _watchers: JoinSet<()>,
     sessions: Handle<TcpStream>,
     stopping: watch::Sender<bool>,
+    metrics: Metrics,
     /// Ends when the data directory is free again.
     free: mpsc::Receiver<()>,
     opened: Opened,
@@ -116,6 +118,7 @@ pub struct NodeHandle {
     disk: Arc<DiskCounters>,
     network: fairway_transport::Handle<TcpStream>,
     chain: Option<ChainWatch>,
+    stopping: watch::Receiver<bool>,
 }
 
 /// Why a node did not start.
@@ -131,6 +134,19 @@ pub enum StartError {
         path: PathBuf,
         /// Why. Boxed: it names two whole sets of pins.
         source: Box<OpenError>,
+    },
+    /// The log's beginning is in an archive, and no snapshot spares it.
+    #[error(
+        "{}: no snapshot can be used, and {segments} were archived to {}: copy them back from there, and start again",
+        path.display(), archive.display()
+    )]
+    Archived {
+        /// The data directory.
+        path: PathBuf,
+        /// Which segments.
+        segments: String,
+        /// Where they were put.
+        archive: PathBuf,
     },
     /// Limits that do not fit together.
     #[error("transport: {0}")]
@@ -201,9 +217,21 @@ impl RunningNode {
         let mut watchers = JoinSet::new();
         watchers.spawn(logs::follow(notices.subscribe()));
         watchers.spawn(metrics.clone().upkeep());
-        let pump = tokio::spawn(async move { pump(&mut driver, &mut ports).await });
+        let pump = tokio::spawn(async move {
+            pump(&mut driver, &mut ports).await?;
+            settle(&mut driver, &mut ports).await?;
+            ports.keeper.finish(driver).await;
+            Ok(())
+        });
         let network = sessions.clone();
-        let handle = NodeHandle { inbox: sender, notices, disk: counters, network, chain };
+        let handle = NodeHandle {
+            inbox: sender,
+            notices,
+            disk: counters,
+            network,
+            chain,
+            stopping: stopping.subscribe(),
+        };
         metrics.startup().enter(Phase::Running);
         Ok(RunningNode {
             handle,
@@ -213,6 +241,7 @@ impl RunningNode {
             _watchers: watchers,
             sessions,
             stopping,
+            metrics,
             free,
             opened,
         })
@@ -231,11 +260,12 @@ impl RunningNode {
     /// Stops it in order, within a deadline:
     ///
     /// 1. no connection, message, block or command is taken any more; whoever asks is told [`Stopped`];
-    /// 2. what was taken is handled, appended, synced, and its effects are released;
-    /// 3. what waits for peers is written to them, as far as they read; what is lost is sent again after the next start.
+    /// 2. what was taken is handled, appended, synced, and its effects are released; what is only convenient to remember
+    ///    (acknowledgements, blocks without logs of ours) is synced too;
+    /// 3. a snapshot is written, so that the next start folds nothing, and what waits for peers is written to them, as far as they read;
+    ///    what is lost is sent again after the next start.
     ///
-    /// What is only convenient to remember (acknowledgements) may be left out of the log, as in a crash. Returns when the data directory
-    /// is free again.
+    /// Returns when the data directory is free again.
     ///
     /// # Errors
     /// The disk failed on the way.
@@ -249,8 +279,9 @@ impl RunningNode {
     }
 
     async fn finish(&mut self) -> Result<(), FilesError> {
-        self.door.shutdown().await;
+        self.metrics.startup().enter(Phase::Stopping);
         self.stopping.send_replace(true);
+        self.door.shutdown().await;
         (&mut self.pump).await.expect("a panic of the pump ends the process")?;
         self.sessions.finish();
         while self.helpers.join_next().await.is_some() {}
@@ -349,6 +380,11 @@ impl NodeHandle {
         self.inbox.depth()
     }
 
+    /// Whether it was told to stop, and takes nothing new.
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
     /// What its disk has done.
     pub fn disk(&self) -> &DiskCounters {
         &self.disk
@@ -363,7 +399,7 @@ pub fn transport_config(chain: ChainPin) -> fairway_transport::Config {
 }
 
 /// Opens data directory and log, from the newest snapshot that serves. Blocks.
-fn open(
+pub(crate) fn open(
     data_dir: PathBuf,
     pins: Pins,
     key: SecretKey,
@@ -383,6 +419,7 @@ fn open(
         None => {
             startup.enter(Phase::Reading);
             let files = dir.read()?;
+            has_all(&data_dir, &files)?;
             read = began.elapsed();
             startup.enter(Phase::Replaying);
             let mut watch = |progress| startup.progress(progress);
@@ -398,6 +435,24 @@ fn open(
     metrics.derived(Mode::Cold, replay);
     tell_opened(&data_dir, &driver, from);
     Ok((dir, driver, from))
+}
+
+/// Without a snapshot the log is folded from its first record: what was archived is needed again.
+fn has_all(data_dir: &Path, files: &Files) -> Result<(), StartError> {
+    let note = archive::note(data_dir).map_err(|source| FilesError::Io {
+        path: data_dir.join(archive::NOTE),
+        doing: "read",
+        source,
+    })?;
+    let missing = archive::missing(files, note.as_ref());
+    match note {
+        Some(note) if !missing.is_empty() => Err(StartError::Archived {
+            path: data_dir.to_path_buf(),
+            segments: archive::range(&missing),
+            archive: note.to,
+        }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn refused(data_dir: &Path, source: OpenError) -> StartError {

@@ -31,7 +31,8 @@ pub const FOLDER: &str = "snapshots";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Events between two snapshots; 0 for none. Each is accompanied by a signed checkpoint. A start folds at most about so many events.
+    /// Events between two snapshots; 0 for none at all. An orderly stop takes one, too. Each is accompanied by a signed checkpoint. A start
+    /// folds at most about so many events.
     pub every_events: u64,
 }
 
@@ -123,6 +124,19 @@ impl Keeper {
             self.last = snapshot.end();
             // A writer that is gone ended with the process.
             let _ = self.to_writer.try_send(snapshot);
+        }
+    }
+
+    /// The last one of a node that stops, unless there is one of its last event: the next start then folds nothing. Waits for the writer
+    /// to take it; it is written when the writer has ended.
+    pub async fn finish(mut self, driver: Driver) {
+        if self.every == 0 || driver.durable() <= self.last {
+            return;
+        }
+        if let Some(snapshot) = driver.snapshot() {
+            self.last = snapshot.end();
+            // As above.
+            let _ = self.to_writer.send(snapshot).await;
         }
     }
 }

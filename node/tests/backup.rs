@@ -57,9 +57,22 @@ fn a_node_comes_back_from_its_backup() {
         (&verified["events"], &verified["checkpoints"])
     );
     assert!(found["findings"][0].as_str().unwrap().contains("the file doubt is there"), "{found}");
-    let states = good(&["backup", "create", text(&alice), "--emergency"]);
-    let states: serde_json::Value = serde_json::from_str(&states).unwrap();
+    let printed = good(&["backup", "create", text(&alice), "--mode", "emergency"]);
+    let states: serde_json::Value = serde_json::from_str(&printed).unwrap();
     assert_eq!(states["lsn"], verified["events"]);
+    good(&["backup", "create", text(&alice), "--mode", "emergency", "--to", text(&folder)]);
+    assert_eq!(fs::read_to_string(folder.join("emergency.json")).unwrap(), printed);
+    for words in [&["--mode", "emergency", "--key", "k"][..], &["--mode", "daily"], &[]] {
+        let output = fairway(&[&["backup", "create", text(&alice)], words].concat());
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+    }
+    // What the node's metrics say of it.
+    let told = fs::read_to_string(alice.join("backups.json")).unwrap();
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    for kind in ["daily", "emergency", "drill"] {
+        assert_eq!(told[kind]["lsn"], verified["events"], "{kind}: {told}");
+        assert!(told[kind]["bytes"].as_u64() > Some(300), "{kind}: {told}");
+    }
 
     let segment = backup.join("log/000001.log");
     let mut bytes = fs::read(&segment).unwrap();

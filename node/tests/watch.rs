@@ -113,7 +113,7 @@ fn metrics_and_health_are_served() {
     assert_eq!(ready["ready"], true);
     let names: Vec<&str> =
         ready["checks"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["replay", "log", "chain", "p2p", "disk", "signer"]);
+    assert_eq!(names, ["replay", "log", "chain", "p2p", "disk", "signer", "stop"]);
 
     let (status, headers, text) = node.get("/metrics");
     assert_eq!(status, "HTTP/1.1 200 OK");

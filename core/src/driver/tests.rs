@@ -503,6 +503,26 @@ fn empty_blocks_are_synced_when_enough_have_gathered() {
     assert_eq!(driver.durable(), durable.advance(u64::from(LAZY_EVENTS_MAX)));
 }
 
+/// Goal: an orderly stop need not forget what forces no sync. Method: one empty block, then the flush: the log holds all that the state
+/// does, and there is nothing more.
+#[test]
+fn what_forces_no_sync_is_written_when_asked_for() {
+    let mut driver = fresh();
+    let now = Timestamp(5_000);
+    settle(&mut driver, now);
+    assert!(!driver.flush(), "nothing waits");
+    assert!(matches!(settle(&mut driver, now), Step::Wait { .. }));
+    let (from, head) = (BlockNum(0), block_ref(0, 0));
+    let blocks = Input::Blocks { from, head, blocks: vec![Block::new(head, [])] };
+    driver.input(now, verify(blocks, &mut Crypto::Real));
+    settle(&mut driver, now);
+    assert!(driver.durable() < driver.node().state().lsn() && driver.snapshot().is_none());
+    assert!(driver.flush());
+    settle(&mut driver, now);
+    assert_eq!(driver.durable(), driver.node().state().lsn());
+    assert!(!driver.flush() && driver.snapshot().is_some());
+}
+
 /// Goal: a clock that goes back, or far ahead, changes when things happen and nothing else.
 #[test]
 fn a_clock_that_jumps_changes_only_times() {

@@ -1,41 +1,45 @@
 //! Makes a backup, of a node that runs or not.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::manifest::{Entry, FILE, FORMAT, KEYS, LOG, Manifest};
+use super::manifest::{Entry, FILE, FORMAT, FORMAT_PLAIN, KEYS, LOG, Manifest};
+use super::seal::{self, Recipient};
 use super::{BackupError, emergency, segments};
 use crate::checkpoint::{self, Hex};
-use crate::events::{EventsError, fold, open_log};
+use crate::events::{EventsError, Source, fold, open_log};
 use crate::files;
 use crate::version::Version;
 
-/// What to put beside the log.
+/// What to put beside the log, and who may read it.
 #[derive(Clone, Debug, Default)]
 pub struct Extras {
     /// The configuration file.
     pub config: Option<PathBuf>,
     /// Encrypted key stores. Whoever names a key that is not encrypted puts it into the backup as it is.
     pub keys: Vec<PathBuf>,
+    /// Who may read it; everybody where there is none.
+    pub recipients: Vec<Recipient>,
 }
 
 /// Makes a backup below `folder`, in a directory named after the time and the log's last record. The directory appears when everything in it
 /// is durable, and not before.
 ///
-/// The log may be written meanwhile: the backup ends with the last batch that was whole when it was read.
+/// Segments that were archived are part of it: a backup is a log from its first record on. The log may be written meanwhile: the backup ends with the last batch that was whole when it was read.
 ///
 /// # Errors
 /// [`BackupError`]; no backup has appeared.
 pub fn create(
-    data_dir: &Path,
+    source: &Source,
     folder: &Path,
     extras: &Extras,
     now_ms: u64,
 ) -> Result<(PathBuf, Manifest), BackupError> {
-    let found = files::read(data_dir)?;
+    let found = source.read_running()?;
+    let data_dir = source.path();
     let path = || data_dir.to_path_buf();
     let log = segments(found).map_err(|source| EventsError::Log { path: path(), source })?;
     let opened = open_log(data_dir, &log)?;
@@ -45,8 +49,9 @@ pub fn create(
         log.iter().map(|(name, bytes)| (format!("{LOG}{name}"), bytes.clone())).collect();
     contents.insert(emergency::FILE.into(), emergency::of(&state).into_bytes());
     read_extras(data_dir, extras, &mut contents)?;
+    let contents = sealed(contents, &extras.recipients)?;
     let manifest = Manifest {
-        format: FORMAT,
+        format: if extras.recipients.is_empty() { FORMAT_PLAIN } else { FORMAT },
         fairway: Version::this().text().lines().next().unwrap_or_default().into(),
         created_ms: now_ms,
         lsn: opened.tail.end(),
@@ -55,11 +60,28 @@ pub fn create(
         address: pins.me,
         chain_id: pins.chain_id,
         adjudicator: pins.adjudicator,
+        recipients: extras.recipients.iter().map(ToString::to_string).collect(),
         files: contents.iter().map(|(name, bytes)| (name.clone(), Entry::of(bytes))).collect(),
     };
     let name = format!("{now_ms}-{}", manifest.lsn);
     let path = write(folder, &name, &contents, &manifest)?;
     Ok((path, manifest))
+}
+
+/// The files as they stand in the backup: encrypted, if somebody may read them and others not.
+fn sealed(
+    contents: BTreeMap<String, Vec<u8>>,
+    recipients: &[Recipient],
+) -> Result<BTreeMap<String, Vec<u8>>, BackupError> {
+    if recipients.is_empty() {
+        return Ok(contents);
+    }
+    let seal = |(name, bytes): (String, Vec<u8>)| {
+        let sealed = seal::seal(recipients, &bytes);
+        let sealed = sealed.map_err(|source| BackupError::Seal { name: name.clone(), source })?;
+        Ok((format!("{name}{}", seal::SUFFIX), sealed))
+    };
+    contents.into_iter().map(seal).collect()
 }
 
 fn read_extras(
@@ -120,10 +142,12 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
     file.sync_all().map_err(BackupError::io(path, "sync"))
 }
 
-/// Makes a directory, for its owner alone, unless it is there.
+/// Makes a directory, for its owner alone, durably, unless it is there.
 pub(super) fn make(path: &Path) -> Result<(), BackupError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(BackupError::io(path, "create this directory"))
+    if path.is_dir() {
+        return Ok(());
+    }
+    files::create(path).map_err(BackupError::io(path, "create this directory"))
 }
 
 pub(super) fn sync(directory: &Path) -> Result<(), BackupError> {

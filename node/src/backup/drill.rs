@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::BackupError;
 use super::manifest::list;
 use super::restore::restore;
+use super::seal::Identities;
 use crate::checkpoint::Hex;
-use crate::events::{fold, open_log};
+use crate::events::{Source, fold, open_log};
 use crate::files;
 
 /// The file in the folder of backups that tells of the last good drill.
@@ -30,18 +31,23 @@ pub struct Drill {
     pub time_ms: u64,
 }
 
-/// Restores the newest backup in `folder` into a temporary directory, folds its log, and compares the state with the manifest; with a data
-/// directory also that the log there goes on from the backup. The result is kept in [`FILE`].
+/// Restores the newest backup in `folder` into a temporary directory, folds its log, and compares the state with the manifest; with a node's
+/// log also that it goes on from the backup. The result is kept in [`FILE`].
 ///
 /// # Errors
 /// [`BackupError`]: this backup must not be relied on.
-pub fn drill(folder: &Path, data_dir: Option<&Path>, now_ms: u64) -> Result<Drill, BackupError> {
+pub fn drill(
+    folder: &Path,
+    live: Option<&Source>,
+    identities: &Identities,
+    now_ms: u64,
+) -> Result<Drill, BackupError> {
     let newest = list(folder)?.pop();
     let (backup, _) = newest.ok_or_else(|| BackupError::None(folder.to_path_buf()))?;
     let scratch = tempfile::Builder::new().prefix("fairway-drill-").tempdir();
     let scratch = scratch.map_err(BackupError::io(folder, "make a temporary directory"))?;
     let restored = scratch.path().join("node");
-    let manifest = restore(&backup, &restored)?;
+    let manifest = restore(&backup, identities, &restored)?;
     let files = files::read(&restored)?;
     let opened = open_log(&restored, &files)?;
     let wrong = |what: String| Err(BackupError::Drill(what));
@@ -52,7 +58,7 @@ pub fn drill(folder: &Path, data_dir: Option<&Path>, now_ms: u64) -> Result<Dril
     if Hex(state.digest()) != manifest.state {
         return wrong(format!("the restored log comes to {}", Hex(state.digest())));
     }
-    let behind = data_dir.map(|live| compare(live, &manifest)).transpose()?;
+    let behind = live.map(|live| compare(live, &manifest)).transpose()?;
     let lsn = manifest.lsn.0;
     let drill = Drill { backup, lsn, state: manifest.state, behind, time_ms: now_ms };
     keep(folder, &drill)?;
@@ -60,14 +66,14 @@ pub fn drill(folder: &Path, data_dir: Option<&Path>, now_ms: u64) -> Result<Dril
 }
 
 /// How many events the log of a node has more than the backup, of which it must be a continuation.
-fn compare(live: &Path, manifest: &super::Manifest) -> Result<u64, BackupError> {
-    let files = files::read(live)?;
-    let opened = open_log(live, &files)?;
+fn compare(live: &Source, manifest: &super::Manifest) -> Result<u64, BackupError> {
+    let files = live.read_running()?;
+    let opened = open_log(live.path(), &files)?;
     let at = opened.batches.iter().find(|batch| batch.last() == manifest.lsn);
     if at.is_none_or(|batch| Hex(batch.chain.0) != manifest.head) {
         return Err(BackupError::Drill(format!(
             "{}: the log there is not a continuation of the backup at record {}",
-            live.display(),
+            live.path().display(),
             manifest.lsn
         )));
     }

@@ -9,19 +9,22 @@ use fairway_core::types::{Address, Lsn};
 use serde::{Deserialize, Serialize};
 
 use super::BackupError;
+use super::seal::{self, Identities};
 use crate::checkpoint::Hex;
 use crate::events::{fold, open_log};
 
 /// The file in a backup's directory.
 pub const FILE: &str = "manifest.json";
 
-/// The one version of the form.
-pub const FORMAT: u32 = 1;
+/// The form of a backup that is encrypted, and the newest that is read.
+pub const FORMAT: u32 = 2;
+/// The form of one that is not.
+pub const FORMAT_PLAIN: u32 = 1;
 
 /// A backup's contents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`FORMAT`].
+    /// [`FORMAT`] or [`FORMAT_PLAIN`].
     pub format: u32,
     /// The program that made it.
     pub fairway: String,
@@ -39,7 +42,10 @@ pub struct Manifest {
     pub chain_id: u64,
     /// At which adjudicator.
     pub adjudicator: Address,
-    /// The files, by their path in the backup.
+    /// Public keys that the files are encrypted to; none where they are not. The manifest itself never is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
+    /// The files, by their path in the backup, as they stand there.
     pub files: BTreeMap<String, Entry>,
 }
 
@@ -117,11 +123,19 @@ impl Manifest {
         Ok(found)
     }
 
-    /// Reads every file of a backup, and compares all that the manifest says: hashes, chain hash, and the state that the log comes to.
+    /// Bytes of all its files, the manifest left out.
+    pub fn bytes(&self) -> u64 {
+        self.files.values().map(|entry| entry.bytes).sum()
+    }
+
+    /// Reads every file of a backup and compares its hash with the manifest's: that nothing of it was changed since. What it is worth only
+    /// [`Manifest::verify`] says.
     ///
     /// # Errors
     /// [`BackupError`]: nothing of it may be used.
-    pub fn verify(backup: &Path) -> Result<(Manifest, BTreeMap<String, Vec<u8>>), BackupError> {
+    pub fn verify_files(
+        backup: &Path,
+    ) -> Result<(Manifest, BTreeMap<String, Vec<u8>>), BackupError> {
         let manifest = Manifest::read(backup)?;
         let mut contents = BTreeMap::new();
         for (name, entry) in &manifest.files {
@@ -136,6 +150,20 @@ impl Manifest {
             }
             contents.insert(name.clone(), bytes);
         }
+        Ok((manifest, contents))
+    }
+
+    /// Reads every file of a backup, and compares all that the manifest says: hashes, chain hash, and the state that the log comes to.
+    /// The files, decrypted.
+    ///
+    /// # Errors
+    /// [`BackupError`]: nothing of it may be used; or [`BackupError::Sealed`], where a key is needed.
+    pub fn verify(
+        backup: &Path,
+        identities: &Identities,
+    ) -> Result<(Manifest, BTreeMap<String, Vec<u8>>), BackupError> {
+        let (manifest, contents) = Manifest::verify_files(backup)?;
+        let contents = manifest.opened(backup, contents, identities)?;
         let files = log_files(&contents);
         let opened = open_log(backup, &files)?;
         let state = fold(backup, &opened)?.state;
@@ -153,6 +181,31 @@ impl Manifest {
             .into());
         }
         Ok((manifest, contents))
+    }
+}
+
+impl Manifest {
+    /// The files under their own names, decrypted where they are not plain.
+    fn opened(
+        &self,
+        backup: &Path,
+        contents: BTreeMap<String, Vec<u8>>,
+        identities: &Identities,
+    ) -> Result<BTreeMap<String, Vec<u8>>, BackupError> {
+        if self.recipients.is_empty() {
+            return Ok(contents);
+        }
+        if identities.is_empty() {
+            let (path, recipients) = (backup.to_path_buf(), self.recipients.join(", "));
+            return Err(BackupError::Sealed { path, recipients });
+        }
+        let open = |(name, bytes): (String, Vec<u8>)| {
+            let opened = identities.open(&bytes);
+            let path = backup.join(&name).display().to_string();
+            let opened = opened.map_err(|source| BackupError::Seal { name: path, source })?;
+            Ok((name.strip_suffix(seal::SUFFIX).unwrap_or(&name).to_string(), opened))
+        };
+        contents.into_iter().map(open).collect()
     }
 }
 

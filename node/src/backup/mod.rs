@@ -7,8 +7,10 @@
 //! | [`restore`] | puts one into a new data directory, in doubt |
 //! | [`drill`] | restores the newest one somewhere else and compares |
 //! | [`emergency`] | the newest signed states alone: a few kilobytes a channel |
+//! | [`seal`] | encryption, to the public keys of whoever may read a backup |
+//! | [`status`] | what went well last, for the node's metrics |
 //!
-//! A backup holds what cannot be had again: the log's segments, the key stores and the configuration. Snapshots, mirrors, tokens and metrics
+//! A backup is encrypted where whoever makes it names a recipient. It holds what cannot be had again: the log's segments, the key stores and the configuration. Snapshots, mirrors, tokens and metrics
 //! are made anew.
 //!
 //! # Danger
@@ -21,6 +23,8 @@ pub mod drill;
 pub mod emergency;
 pub mod manifest;
 pub mod restore;
+pub mod seal;
+pub mod status;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,6 +35,7 @@ use crate::events::EventsError;
 use crate::files::FilesError;
 
 pub use manifest::{Manifest, ManifestError};
+use seal::SealError;
 
 /// Why a backup was not made, not read or not restored. Names the file and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +59,22 @@ pub enum BackupError {
     /// The backup is not what it was.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// A file was not encrypted, or not opened.
+    #[error("{name}: {source}")]
+    Seal {
+        /// The file in the backup.
+        name: String,
+        /// Why.
+        source: SealError,
+    },
+    /// The backup is encrypted, and no key was named.
+    #[error("{}: is encrypted to {recipients}; name the file with the secret key of one of them with --identity-file", path.display())]
+    Sealed {
+        /// The backup.
+        path: PathBuf,
+        /// To whom.
+        recipients: String,
+    },
     /// Something is there already.
     #[error("{}: is not empty; restore into a new directory", .0.display())]
     Occupied(PathBuf),

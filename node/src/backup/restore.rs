@@ -8,6 +8,7 @@ use fairway_core::log::doubt_raised;
 use super::BackupError;
 use super::create::{make, sync, write_file};
 use super::manifest::{KEYS, Manifest, log_files};
+use super::seal::Identities;
 use crate::checkpoint;
 use crate::files::DataDir;
 
@@ -16,8 +17,12 @@ use crate::files::DataDir;
 ///
 /// # Errors
 /// [`BackupError`]. Where some of it was written already, the directory holds the marker and must be removed before the next attempt.
-pub fn restore(backup: &Path, data_dir: &Path) -> Result<Manifest, BackupError> {
-    let (manifest, contents) = Manifest::verify(backup)?;
+pub fn restore(
+    backup: &Path,
+    identities: &Identities,
+    data_dir: &Path,
+) -> Result<Manifest, BackupError> {
+    let (manifest, contents) = Manifest::verify(backup, identities)?;
     let is_occupied = fs::read_dir(data_dir).is_ok_and(|mut entries| entries.next().is_some());
     if is_occupied {
         return Err(BackupError::Occupied(data_dir.to_path_buf()));

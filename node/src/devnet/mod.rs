@@ -181,7 +181,7 @@ async fn settle(
         let address = party.address();
         let after = accounts.balances.get(&address).copied().unwrap_or_default();
         balances.push(Balance::new(party.name, address, START_BALANCE, due, after));
-        let log = crate::events::verify(party.data_dir())?;
+        let log = crate::events::verify(&crate::events::Source::at(party.data_dir()))?;
         nodes.push(NodeReport::new(party.name, party.totals(), &log));
     }
     let mut differences = report::differences(&balances, &nodes, &accounts);

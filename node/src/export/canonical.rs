@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use alloy_primitives::{B256, hex, keccak256};
 use fairway_core::types::Amount;
+use serde_json::Value;
 
 /// A value that has one spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,45 @@ impl Json {
                 }
                 out.push('}');
             }
+        }
+    }
+}
+
+/// The one spelling of a value without floating-point numbers.
+pub fn spelled(value: &Value) -> String {
+    let mut out = String::new();
+    spell(value, &mut out);
+    out
+}
+
+fn spell(value: &Value, out: &mut String) {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => drop(write!(out, "{value}")),
+        Value::String(text) => quote(text, out),
+        Value::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                spell(item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(fields) => {
+            // Whether the library keeps them sorted depends on what else is built with it.
+            let sorted: BTreeMap<&str, &Value> =
+                fields.iter().map(|(key, value)| (key.as_str(), value)).collect();
+            out.push('{');
+            for (i, (key, value)) in sorted.into_iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                quote(key, out);
+                out.push(':');
+                spell(value, out);
+            }
+            out.push('}');
         }
     }
 }
@@ -142,6 +182,15 @@ mod tests {
             r#""b":[7,true],"hash":"0xab01"}"#
         );
         assert_eq!(spelled, expected);
+    }
+
+    #[test]
+    fn any_value_is_spelled_the_same_way() {
+        let value: Value = serde_json::from_str(
+            r#"{ "b": [7, null, -1], "a": { "é\n": "\u0001\"" , "A": true } }"#,
+        )
+        .unwrap();
+        assert_eq!(super::spelled(&value), r#"{"a":{"A":true,"é\n":"\u0001\""},"b":[7,null,-1]}"#);
     }
 
     #[test]

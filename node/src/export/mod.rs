@@ -8,8 +8,9 @@
 //! {"chain":"0x…","id":"0x…","name":"state-signed","payload":{…}}     chain = keccak256(chain of the line before || id)
 //! ```
 
-mod canonical;
+pub(crate) mod canonical;
 mod catalogue;
+mod read;
 
 use std::io::{self, Write};
 
@@ -19,6 +20,7 @@ use fairway_core::types::{Lsn, Timestamp};
 
 use canonical::{Chained, Json};
 use catalogue::Catalogue;
+pub use read::{ReadError, files_of};
 
 /// Why an export was not finished.
 #[derive(Debug, thiserror::Error)]

@@ -22,11 +22,14 @@ pub enum Phase {
     Replaying,
     /// The node runs.
     Running,
+    /// The node was told to stop: it takes nothing new, and finishes what it has taken.
+    Stopping,
 }
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Phase; 4] = [Phase::Starting, Phase::Reading, Phase::Replaying, Phase::Running];
+    pub const ALL: [Phase; 5] =
+        [Phase::Starting, Phase::Reading, Phase::Replaying, Phase::Running, Phase::Stopping];
 
     /// Its name in labels.
     pub fn name(self) -> &'static str {
@@ -35,11 +38,12 @@ impl Phase {
             Phase::Reading => "reading",
             Phase::Replaying => "replaying",
             Phase::Running => "running",
+            Phase::Stopping => "stopping",
         }
     }
 }
 
-/// How far a start is. Written by whoever opens the log, read by anybody.
+/// How far a start is, or whether the node stops. Written by whoever opens the log, read by anybody.
 #[derive(Debug, Default)]
 pub struct Startup {
     phase: AtomicU8,
@@ -109,15 +113,17 @@ pub struct Readiness {
 
 impl Readiness {
     /// Judges. `facts` is what the resting node showed, nothing while it is started or does not rest; `chain` is nothing on a
-    /// development chain.
+    /// development chain. A node that stops shows nothing, and nothing is concluded from that.
     pub fn of(metrics: &Metrics, facts: Option<&Facts>, chain: Option<&Health>) -> Readiness {
+        let stops = metrics.startup().phase() == Phase::Stopping;
         let checks = vec![
             Check::of("replay", replay(metrics)),
             Check::of("log", log(metrics, facts)),
-            chain_check(facts, chain),
+            chain_check(facts, chain, stops),
             Check::of("p2p", p2p(metrics)),
             Check::of("disk", disk(facts)),
             Check::of("signer", signer(facts)),
+            Check::of("stop", stops.then(|| DRAINING.to_string())),
         ];
         Readiness { ready: checks.iter().all(|c| c.ok), checks }
     }
@@ -144,7 +150,7 @@ fn replay(metrics: &Metrics) -> Option<String> {
         Phase::Starting => Some("the node is starting".into()),
         Phase::Reading => Some("the log is being read".into()),
         Phase::Replaying => Some(format!("{replayed} of {end} events are replayed")),
-        Phase::Running => None,
+        Phase::Running | Phase::Stopping => None,
     }
 }
 
@@ -153,16 +159,21 @@ fn log(metrics: &Metrics, facts: Option<&Facts>) -> Option<String> {
         return Some(format!("the disk has not answered for {} s", slow.as_secs()));
     }
     match facts {
-        None if metrics.startup().phase() == Phase::Running => {
-            Some("the node does not rest: it works, or its disk has failed".into())
-        }
-        None => Some("the log is not open yet".into()),
         Some(_) => None,
+        None => match metrics.startup().phase() {
+            Phase::Starting | Phase::Reading | Phase::Replaying => {
+                Some("the log is not open yet".into())
+            }
+            Phase::Running => {
+                Some("the node does not rest: it works, or its disk has failed".into())
+            }
+            Phase::Stopping => None,
+        },
     }
 }
 
 /// What keeps a node from seeing the chain makes it not ready; an empty gas account or one endpoint of several does not.
-fn chain_check(facts: Option<&Facts>, chain: Option<&Health>) -> Check {
+fn chain_check(facts: Option<&Facts>, chain: Option<&Health>, stops: bool) -> Check {
     let blind = |trouble: &Trouble| match trouble {
         Trouble::NoQuorum | Trouble::WrongChain | Trouble::Disagreement | Trouble::Stale => true,
         Trouble::EndpointDown | Trouble::NoReceipts | Trouble::NoGasMoney | Trouble::Refused => {
@@ -174,14 +185,14 @@ fn chain_check(facts: Option<&Facts>, chain: Option<&Health>) -> Check {
     let all: Vec<String> = reasons.into_iter().flatten().map(told).collect();
     let is_blind = reasons.is_some_and(|r| r.keys().any(blind));
     let mut check = Check { name: "chain", ok: !is_blind, reason: all.join("; ") };
-    if check.ok && !facts.is_some_and(|f| f.chain_up && f.head.is_some()) {
+    if check.ok && !stops && !facts.is_some_and(|f| f.chain_up && f.head.is_some()) {
         check = Check::of("chain", Some("no block was seen since the start".into()));
     }
     check
 }
 
 fn p2p(metrics: &Metrics) -> Option<String> {
-    if metrics.startup().phase() != Phase::Running {
+    if metrics.startup().phase() < Phase::Running {
         return Some("does not listen yet".into());
     }
     let deaf = "connections cannot be accepted: the process is out of file descriptors";
@@ -198,6 +209,8 @@ fn signer(facts: Option<&Facts>) -> Option<String> {
     Some(format!("in recovery ({why}): nothing new is signed until the peers have spoken"))
 }
 
+/// What a node says that was told to stop.
+pub const DRAINING: &str = "draining: the node was told to stop, and takes nothing new";
 /// An order of magnitude above the largest batch, and above what a disk may take.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// A disk that needs so long for one write is no disk to promise money on.

@@ -22,8 +22,8 @@ mod table;
 
 pub mod client;
 
-pub use facts::Facts;
-pub use health::{Check, Phase, Readiness, Startup};
+pub use facts::{Facts, status};
+pub use health::{Check, DRAINING, Phase, Readiness, Startup};
 pub use meter::{DiskCall, MetricType, Metrics, Mode, Signatures};
 pub use publish::family_of;
 pub use server::{Observer, serve};

@@ -11,6 +11,7 @@ use metrics::{counter, gauge, with_local_recorder};
 use super::facts::{Facts, Money};
 use super::health::{Phase, Readiness};
 use super::meter::{DiskCall, MetricType, Metrics};
+use crate::backup::status::{Status, Success};
 use crate::files::Usage;
 use crate::version::Version;
 
@@ -34,6 +35,8 @@ pub struct Sample {
     pub inbox: (usize, usize),
     /// The data directory, where it could be read.
     pub usage: Option<Usage>,
+    /// What backups and drills last came to, where that could be read.
+    pub backups: Option<Status>,
     /// What was mended at the start.
     pub findings: usize,
 }
@@ -52,6 +55,9 @@ impl Metrics {
                 publish_refusals(facts);
                 let gone = facts.channel_peers.difference(&sample.sessions).count();
                 gauge!("fairway_p2p_channel_peers_disconnected").set(gone as f64);
+            }
+            if let Some(backups) = &sample.backups {
+                publish_backups(backups, sample.facts.as_ref());
             }
             publish_network(&sample.network, sample.sessions.len());
             for (purpose, result, count) in &signatures {
@@ -117,6 +123,21 @@ impl Metrics {
             gauge!("fairway_data_dir_free_bytes").set(usage.free_bytes as f64);
             gauge!("fairway_data_dir_total_bytes").set(usage.total_bytes as f64);
         }
+    }
+}
+
+/// Zero for never: the rule that complains of an old backup then complains of none.
+fn publish_backups(backups: &Status, facts: Option<&Facts>) {
+    let seconds = |of: Option<Success>| of.map_or(0.0, |success| success.time_ms as f64 / 1e3);
+    for (mode, last) in [("daily", backups.daily), ("emergency", backups.emergency)] {
+        gauge!("fairway_backup_last_success_timestamp_seconds", "mode" => mode).set(seconds(last));
+        let bytes = last.map_or(0, |success| success.bytes);
+        gauge!("fairway_backup_size_bytes", "mode" => mode).set(bytes as f64);
+    }
+    gauge!("fairway_restore_drill_last_success_timestamp_seconds").set(seconds(backups.drill));
+    if let Some(facts) = facts {
+        let copied = backups.daily.map_or(0, |success| success.lsn.0);
+        gauge!("fairway_backup_lag_events").set(facts.durable.0.saturating_sub(copied) as f64);
     }
 }
 

@@ -28,6 +28,7 @@ use super::facts::Facts;
 use super::health::{self, Phase, Readiness};
 use super::meter::Metrics;
 use super::publish::Sample;
+use crate::backup::status;
 use crate::files;
 use crate::runtime::NodeHandle;
 
@@ -45,6 +46,13 @@ struct Running {
     handle: NodeHandle,
     data_dir: PathBuf,
     findings: usize,
+}
+
+/// What a look at the data directory shows, as far as it can be read.
+#[derive(Default)]
+struct OnDisk {
+    usage: Option<files::Usage>,
+    backups: Option<status::Status>,
 }
 
 /// How a start goes.
@@ -73,23 +81,27 @@ impl Observer {
         // The semaphore is never closed.
         let _one = self.looks.acquire().await;
         let Some(running) = self.node.get() else {
-            return self.sample(None, None, None);
+            return self.sample(None, None, OnDisk::default());
         };
         let now_ms = crate::clock::WallClock::start().now().0;
         let rested = running.handle.when(move |driver| Some(Facts::of(driver, now_ms)));
-        let facts = timeout(LOOK_MAX, rested).await.ok().and_then(Result::ok);
+        // One that stops takes no questions any more.
+        let patience = if running.handle.is_stopping() { Duration::ZERO } else { LOOK_MAX };
+        let facts = timeout(patience, rested).await.ok().and_then(Result::ok);
         let directory = running.data_dir.clone();
-        let usage = tokio::task::spawn_blocking(move || files::usage(&directory)).await;
         // Without the numbers of the disk a scrape is still worth something.
-        let usage = usage.ok().and_then(Result::ok);
-        self.sample(Some(running), facts, usage)
+        let on_disk = tokio::task::spawn_blocking(move || OnDisk {
+            usage: files::usage(&directory).ok(),
+            backups: status::read(&directory).ok(),
+        });
+        self.sample(Some(running), facts, on_disk.await.unwrap_or_default())
     }
 
     fn sample(
         &self,
         running: Option<&Running>,
         facts: Option<Facts>,
-        usage: Option<files::Usage>,
+        OnDisk { usage, backups }: OnDisk,
     ) -> Sample {
         let chain = running.and_then(|r| r.handle.chain());
         let health = chain.map(|watch| watch.health.borrow().clone());
@@ -106,6 +118,7 @@ impl Observer {
             health,
             inbox: running.map_or((0, 0), |r| r.handle.inbox_depth()),
             usage,
+            backups,
             findings: running.map_or(0, |r| r.findings),
         }
     }
@@ -176,7 +189,7 @@ async fn startupz(State(observer): State<Observer>) -> Response {
     let startup = observer.metrics.startup();
     let (replayed_events, log_events) = startup.replayed();
     let phase = startup.phase();
-    let started = phase == Phase::Running;
+    let started = phase >= Phase::Running;
     answered(started, &StartupReport { started, phase, replayed_events, log_events })
 }
 

@@ -118,7 +118,12 @@ pub const FAMILIES: &[Family] = &[
         "phase",
         "how long reading the log and replaying it took at the start",
     ),
-    gauge(PROCESS, "fairway_replay_events", "", "events that were replayed at the start"),
+    gauge(
+        PROCESS,
+        "fairway_replay_events",
+        "",
+        "how far the replay at the start is: the position of the last event that is in the state, those that a snapshot spared counted in",
+    ),
     gauge(
         PROCESS,
         "fairway_scrape_complete",
@@ -197,6 +202,25 @@ pub const FAMILIES: &[Family] = &[
     gauge(LOG, "fairway_data_dir_free_bytes", "", "room on the data directory's file system"),
     gauge(LOG, "fairway_data_dir_total_bytes", "", "size of that file system"),
     gauge(LOG, "fairway_disk_scarce", "", "1 while the disk is full and nothing new is taken on"),
+    gauge(
+        LOG,
+        "fairway_backup_last_success_timestamp_seconds",
+        "mode",
+        "when `fairway backup create` last copied this node's log, in seconds since 1970; 0 for never",
+    ),
+    gauge(
+        LOG,
+        "fairway_backup_size_bytes",
+        "mode",
+        "bytes of that copy, the key stores in it counted",
+    ),
+    gauge(LOG, "fairway_backup_lag_events", "", "events that the last daily backup does not hold"),
+    gauge(
+        LOG,
+        "fairway_restore_drill_last_success_timestamp_seconds",
+        "",
+        "when `fairway drill --data-dir` last proved a backup of this node, in seconds since 1970; 0 for never",
+    ),
     // Channels.
     gauge(
         CHANNELS,

@@ -66,7 +66,7 @@ fn a_node_is_ready_when_every_check_is_good() {
     let good_chain = Health::default();
     let judged = Readiness::of(&running(), Some(&good()), Some(&good_chain));
     assert!(judged.ready, "{judged:?}");
-    assert_eq!(judged.checks.len(), 6);
+    assert_eq!(judged.checks.len(), 7);
     assert!(Readiness::of(&running(), Some(&good()), None).ready, "on a development chain");
 
     type Change = fn(&mut Facts, &Metrics);
@@ -88,6 +88,18 @@ fn a_node_is_ready_when_every_check_is_good() {
     }
     let busy = Readiness::of(&running(), None, Some(&good_chain));
     assert!(wrong(&busy)["log"].contains("does not rest"), "{busy:?}");
+}
+
+/// Nothing is concluded from the silence of a node that stops, but that it stops.
+#[test]
+fn a_node_that_stops_is_not_ready_for_this_reason_alone() {
+    let metrics = running();
+    metrics.startup().enter(Phase::Stopping);
+    for facts in [None, Some(&good())] {
+        let judged = Readiness::of(&metrics, facts, Some(&Health::default()));
+        assert!(!judged.ready);
+        assert_eq!(wrong(&judged), BTreeMap::from([("stop", DRAINING)]));
+    }
 }
 
 /// Blindness is a reason; what a node can live with is told and is none.

@@ -37,7 +37,7 @@ pub enum Code {
     Forbidden = -32002,
     /// Too many calls, or too many that wait.
     Busy = -32003,
-    /// The node has stopped.
+    /// The node has stopped, or was told to and takes nothing new.
     Stopped = -32004,
     /// The node refused; `data.refusal` says why in one word.
     Refused = -32010,
@@ -62,7 +62,7 @@ pub const CODES: &[(Code, &str)] = &[
         "the token's scope does not include this method; data.needed names the scope that does",
     ),
     (Code::Busy, "too many calls; try again later"),
-    (Code::Stopped, "the node has stopped"),
+    (Code::Stopped, "the node has stopped, or was told to and takes nothing new"),
     (Code::Refused, "the node refused; data.refusal says why in one word"),
     (Code::NotFound, "no such channel, objective or position in the log"),
     (Code::Moved, "payments were made since; data.position is where the channel stands"),

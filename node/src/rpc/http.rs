@@ -31,6 +31,7 @@ use super::method::Table;
 use super::openrpc;
 use super::settings::Settings;
 use super::websocket;
+use crate::metrics::DRAINING;
 
 /// What requests at one door are answered with.
 pub struct App {
@@ -97,6 +98,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/health", get(|| async { "OK" }))
         .route("/api/v1/subscribe", get(legacy_subscribe))
         .route("/api/{*other}", any(|| async { (StatusCode::BAD_REQUEST, "only version v1\n") }))
+        .layer(from_fn_with_state(app.clone(), refuse_when_stopping))
         .layer(from_fn_with_state(app.clone(), check_origin))
         .with_state(app)
 }
@@ -248,6 +250,19 @@ async fn check_origin(State(app): State<Arc<App>>, request: Request, next: Next)
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
     }
     response
+}
+
+/// A node that was told to stop begins nothing new. What came before is finished, and answered.
+async fn refuse_when_stopping(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if !app.context.node.is_stopping() {
+        return next.run(request).await;
+    }
+    let error = RpcError::new(Code::Stopped, DRAINING);
+    json(StatusCode::SERVICE_UNAVAILABLE, envelope::Response::new(Id::Null, Err(error)).to_json())
 }
 
 /// The whole body, if it is short enough and comes in time.

@@ -81,6 +81,9 @@ pub async fn renew_tls(
     }
 }
 
+/// Becomes true when nobody is let in any more, and connections end behind what they are answering.
+pub type Closing = watch::Receiver<bool>;
+
 /// How connections are treated.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -139,18 +142,20 @@ pub fn bind_unix(path: &Path) -> Result<UnixListener, ListenError> {
     Ok(listener)
 }
 
-/// Serves TCP for ever.
+/// Serves TCP until it is closed.
 pub async fn serve_tcp(
     listener: TcpListener,
     tls: Option<Tls>,
     router: Router,
     patience: Patience,
+    closing: Closing,
 ) {
     let seats = Arc::new(Semaphore::new(patience.connections_max));
     let mut connections = JoinSet::new();
     loop {
         let seat = next_seat(&seats, &mut connections).await;
-        let stream = match listener.accept().await {
+        let Some(accepted) = unless_closed(listener.accept(), &closing).await else { break };
+        let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
                 pause_after(&error).await;
@@ -160,32 +165,51 @@ pub async fn serve_tcp(
         // Answers are small and waited for.
         let _ = stream.set_nodelay(true);
         let tls = tls.as_ref().map(|tls| tls.borrow().clone());
-        let router = router.clone();
+        let (router, closing) = (router.clone(), closing.clone());
         connections.spawn(async move {
             match tls {
-                None => serve(stream, router, patience, seat).await,
+                None => serve(stream, router, patience, seat, closing).await,
                 Some(tls) => {
                     if let Ok(Ok(stream)) = timeout(patience.head_max, tls.accept(stream)).await {
-                        serve(stream, router, patience, seat).await;
+                        serve(stream, router, patience, seat, closing).await;
                     }
                 }
             }
         });
     }
+    while connections.join_next().await.is_some() {}
 }
 
-/// Serves the unix socket for ever.
-pub async fn serve_unix(listener: UnixListener, router: Router, patience: Patience) {
+/// Serves the unix socket until it is closed.
+pub async fn serve_unix(
+    listener: UnixListener,
+    router: Router,
+    patience: Patience,
+    closing: Closing,
+) {
     let seats = Arc::new(Semaphore::new(patience.connections_max));
     let mut connections = JoinSet::new();
     loop {
         let seat = next_seat(&seats, &mut connections).await;
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                connections.spawn(serve(stream, router.clone(), patience, seat));
+        match unless_closed(listener.accept(), &closing).await {
+            Some(Ok((stream, _))) => {
+                connections.spawn(serve(stream, router.clone(), patience, seat, closing.clone()));
             }
-            Err(error) => pause_after(&error).await,
+            Some(Err(error)) => pause_after(&error).await,
+            None => break,
         }
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+/// What comes of it; `None` once nobody is let in any more.
+async fn unless_closed<T>(waiting: impl Future<Output = T>, closing: &Closing) -> Option<T> {
+    let mut closing = closing.clone();
+    tokio::select! {
+        biased;
+        // Whoever could close it may be gone: then nobody does.
+        Ok(_) = closing.wait_for(|closed| *closed) => None,
+        found = waiting => Some(found),
     }
 }
 
@@ -196,8 +220,13 @@ async fn next_seat(seats: &Arc<Semaphore>, connections: &mut JoinSet<()>) -> Own
 }
 
 /// One connection. A client that says nothing for too long, or uses it for too long, is disconnected.
-async fn serve<S>(stream: S, router: Router, patience: Patience, seat: OwnedSemaphorePermit)
-where
+async fn serve<S>(
+    stream: S,
+    router: Router,
+    patience: Patience,
+    seat: OwnedSemaphorePermit,
+    closing: Closing,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = http1::Builder::new()
@@ -206,8 +235,15 @@ where
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
         .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let served = async {
+        if unless_closed(connection.as_mut(), &closing).await.is_none() {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    };
     // What went wrong on a connection is the client's business; WebSockets have left it by then.
-    let _ = timeout(CONNECTION_MAX, connection).await;
+    let _ = timeout(CONNECTION_MAX, served).await;
     drop(seat);
 }
 

@@ -34,12 +34,14 @@ mod websocket;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fairway_core::types::Lsn;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::inbox::Stopped;
 use crate::runtime::NodeHandle;
@@ -57,6 +59,9 @@ use token::{Scope, Tokens};
 /// A server that runs. Dropping it ends it, and what it has accepted.
 pub struct Server {
     _tasks: JoinSet<()>,
+    /// Let connections in, and end when those have ended.
+    doors: JoinSet<()>,
+    closing: watch::Sender<bool>,
     tcp: Option<SocketAddr>,
     socket: PathBuf,
 }
@@ -94,7 +99,8 @@ impl Server {
         settings: Settings,
     ) -> Result<Server, ServeError> {
         settings.check().map_err(|(key, what)| ServeError::Settings { key, what })?;
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut doors) = (JoinSet::new(), JoinSet::new());
+        let (closing, closed) = watch::channel(false);
         let tls = match (&settings.tls_cert, &settings.tls_key) {
             (Some(cert), Some(key)) => {
                 let (current, tls) = watch::channel(listen::tls(cert, key)?);
@@ -127,16 +133,24 @@ impl Server {
         };
         let socket = settings.socket.clone().unwrap_or_else(|| data_dir.join(SOCKET));
         let unix = listen::bind_unix(&socket)?;
-        tasks.spawn(listen::serve_unix(unix, router(Door::Local), patience));
+        doors.spawn(listen::serve_unix(unix, router(Door::Local), patience, closed.clone()));
         let mut tcp = None;
         if settings.http {
             let at = settings.listen;
             let error = |source| ListenError::Tcp { at, source };
             let listener = TcpListener::bind(at).await.map_err(error)?;
             tcp = Some(listener.local_addr().map_err(error)?);
-            tasks.spawn(listen::serve_tcp(listener, tls, router(Door::Network), patience));
+            let router = router(Door::Network);
+            doors.spawn(listen::serve_tcp(listener, tls, router, patience, closed));
         }
-        Ok(Server { _tasks: tasks, tcp, socket })
+        Ok(Server { _tasks: tasks, doors, closing, tcp, socket })
+    }
+
+    /// Ends it when the answers that are under way have been written, or after so long. Of a node that has stopped: it then answers nothing
+    /// more.
+    pub async fn finish(mut self, within: Duration) {
+        self.closing.send_replace(true);
+        let _ = timeout(within, async { while self.doors.join_next().await.is_some() {} }).await;
     }
 
     /// Where it listens on TCP, if it does.

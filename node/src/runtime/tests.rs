@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::devchain::DevChain;
+use crate::metrics::{Observer, serve};
+use crate::rpc;
 use fairway_core::event::Terms;
 use fairway_core::types::{Amount, ChannelId};
 use std::path::Path;
@@ -146,6 +148,110 @@ async fn a_stop_finishes_what_was_taken_and_takes_nothing_more() {
     let known = move |driver: &Driver| driver.node().state().channel(id).map(|c| c.signed);
     assert!(node.handle().when(known).await.unwrap().is_some());
     assert_eq!(node.stop(Duration::from_secs(60)).await.unwrap(), Stop::InOrder);
+}
+
+/// Goal: after an orderly stop nothing is learned again and nothing folded anew. Method: blocks without logs of ours wait, the node stops;
+/// the next start finds them in the log, and begins at a snapshot of its end. A kill leaves no snapshot, and `every_events = 0` neither.
+#[tokio::test]
+async fn a_stop_writes_everything_and_a_snapshot_of_it() {
+    let parent = tempfile::tempdir().unwrap();
+    let rare = snapshots::Settings { every_events: 1_000_000 };
+    let setup = Setup { snapshots: rare, ..setup(parent.path()) };
+    let waits = |d: &Driver| (d.staged() > 0).then(|| d.node().state().lsn());
+    let node = start(&setup).await.unwrap();
+    let seen = timeout(Duration::from_secs(10), node.handle().when(waits)).await.unwrap().unwrap();
+    node.kill().await;
+    assert_eq!(snapshots::list(&setup.data_dir).unwrap(), []);
+    let node = start(&setup).await.unwrap();
+    assert!(node.opened().lsn < seen, "what had not been forced is lost in a crash");
+
+    let seen = timeout(Duration::from_secs(10), node.handle().when(waits)).await.unwrap().unwrap();
+    assert_eq!(node.stop(Duration::from_secs(60)).await.unwrap(), Stop::InOrder);
+    let node = start(&setup).await.unwrap();
+    let Opened { lsn, from, .. } = *node.opened();
+    assert!(lsn >= seen, "{lsn} and {seen}");
+    assert_eq!(from, lsn);
+    let lines = crate::checkpoint::read(&setup.data_dir).unwrap();
+    assert_eq!(lines.iter().map(|line| line.lsn).collect::<Vec<_>>(), [lsn]);
+    node.kill().await;
+
+    let never = snapshots::Settings { every_events: 0 };
+    let setup = Setup { data_dir: parent.path().join("other"), snapshots: never, ..setup };
+    let node = start(&setup).await.unwrap();
+    assert_eq!(node.stop(Duration::from_secs(60)).await.unwrap(), Stop::InOrder);
+    assert_eq!(snapshots::list(&setup.data_dir).unwrap(), []);
+}
+
+/// Goal: whoever asks a node that was told to stop hears so at once, and whoever asked before is answered. Method: the node is held in a
+/// look while it is told to stop, and asked over HTTP before and after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stops_says_so() {
+    let parent = tempfile::tempdir().unwrap();
+    let setup = setup(parent.path());
+    let node = start(&setup).await.unwrap();
+    let handle = node.handle().clone();
+    let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let settings = rpc::Settings { listen: anywhere, ..rpc::Settings::default() };
+    let server = rpc::Server::start(handle.clone(), &setup.data_dir, settings).await.unwrap();
+    let observer = Observer::new(setup.metrics.clone());
+    observer.attach(handle.clone(), setup.data_dir.clone(), 0);
+    let door = TcpListener::bind(anywhere).await.unwrap();
+    let watched = door.local_addr().unwrap();
+    let watcher = tokio::spawn(serve(door, observer));
+    let up = |d: &Driver| d.node().state().chain().head().filter(|_| d.node().chain_is_up());
+    timeout(Duration::from_secs(10), handle.when(up)).await.unwrap().unwrap();
+
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let ready = format!("http://{watched}/readyz");
+    let call = format!("http://{}/rpc", server.tcp().unwrap());
+    assert_eq!(http.get(&ready).send().await.unwrap().status(), 200);
+    assert_eq!(http.post(&call).send().await.unwrap().status(), 401, "it wants a token");
+
+    let (held, holds) = oneshot::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let mut held = Some(held);
+    let holding = tokio::spawn({
+        let handle = handle.clone();
+        let look = move |_: &Driver| {
+            held.take()?.send(()).unwrap();
+            tokio::task::block_in_place(|| released.recv()).unwrap();
+            Some(())
+        };
+        async move { handle.when(look).await }
+    });
+    holds.await.unwrap();
+    let local = reqwest::Client::builder().no_proxy().tls_certs_only([]);
+    let local = local.unix_socket(server.socket()).build().unwrap();
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"fairway_status"}"#;
+    // Whoever carries a request out has a handle of its own.
+    let handles = node.stopping.receiver_count();
+    let before = tokio::spawn(local.post("http://localhost/rpc").body(body).send());
+    while node.stopping.receiver_count() == handles {
+        tokio::task::yield_now().await;
+    }
+    let stopping = tokio::spawn(node.stop(Duration::from_secs(60)));
+    let mut told = handle.stopping.clone();
+    told.wait_for(|stop| *stop).await.unwrap();
+
+    for (request, what) in [(http.get(&ready), "\"stop\""), (http.post(&call), "-32004")] {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 503);
+        let text = answer.text().await.unwrap();
+        assert!(
+            text.contains("draining: the node was told to stop") && text.contains(what),
+            "{text}"
+        );
+    }
+    release.send(()).unwrap();
+    assert_eq!(holding.await.unwrap(), Ok(()), "what was asked before is answered");
+    assert_eq!(stopping.await.unwrap().unwrap(), Stop::InOrder);
+    server.finish(Duration::from_secs(60)).await;
+    let answer = before.await.unwrap().unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(answer.text().await.unwrap().contains("\"result\""), "it was asked before the stop");
+    assert!(http.post(&call).send().await.unwrap_err().is_connect(), "nobody is let in any more");
+    watcher.abort();
 }
 
 /// Method: no time at all is as long as any deadline that passes.

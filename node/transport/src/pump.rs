@@ -58,6 +58,37 @@ pub trait Ports {
 /// The disk's; drop the driver and open the log again.
 pub async fn pump<P: Ports>(driver: &mut Driver, ports: &mut P) -> Result<(), P::Error> {
     loop {
+        let until = work(driver, ports).await?;
+        ports.resting(driver);
+        let Some(inputs) = ports.inputs(until).await else { return Ok(()) };
+        let now = ports.now();
+        if inputs.is_empty() {
+            driver.input(now, Verified::Plain(fairway_core::input::Input::Tick));
+        }
+        for input in inputs {
+            driver.input(now, input);
+        }
+    }
+}
+
+/// Makes durable what so far forced no sync: after [`pump`], for an orderly stop. A crash may lose it; a node that has the time need not
+/// learn it again.
+///
+/// # Errors
+/// As [`pump`].
+pub async fn settle<P: Ports>(driver: &mut Driver, ports: &mut P) -> Result<(), P::Error> {
+    loop {
+        work(driver, ports).await?;
+        if !driver.flush() {
+            ports.resting(driver);
+            return Ok(());
+        }
+    }
+}
+
+/// Executes steps until there is nothing to do before an input arrives, or until the moment that is returned.
+async fn work<P: Ports>(driver: &mut Driver, ports: &mut P) -> Result<Option<Timestamp>, P::Error> {
+    loop {
         match driver.next(ports.now()) {
             Step::Repair(repair) => {
                 ports.repair(repair).await?;
@@ -72,17 +103,7 @@ pub async fn pump<P: Ports>(driver: &mut Driver, ports: &mut P) -> Result<(), P:
                 driver.done(Done::Synced);
             }
             Step::Release(effect) => ports.release(effect),
-            Step::Wait { until } => {
-                ports.resting(driver);
-                let Some(inputs) = ports.inputs(until).await else { return Ok(()) };
-                let now = ports.now();
-                if inputs.is_empty() {
-                    driver.input(now, Verified::Plain(fairway_core::input::Input::Tick));
-                }
-                for input in inputs {
-                    driver.input(now, input);
-                }
-            }
+            Step::Wait { until } => return Ok(until),
         }
     }
 }
