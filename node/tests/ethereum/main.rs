@@ -1,59 +1,16 @@
 //! `fairway run` on anvil with the real contracts: what it says of a good chain, of a wrong one, and of one that is gone. Needs npm the
 //! first time: `ci/test chain`.
 
+mod kill;
+mod node;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Lines};
-use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use fairway_chain::testkit::Devnet;
 
-/// A node's process; ended by its id.
-struct Node {
-    child: Child,
-    said: Lines<BufReader<ChildStderr>>,
-}
-
-impl Node {
-    fn run(config: &Path) -> Node {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fairway"))
-            .args(["run", "--config"])
-            .arg(config)
-            .env("FAIRWAY_PASSWORD", WORD)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap()).lines();
-        Node { child, said }
-    }
-
-    /// Reads on until it says this; gives the line.
-    fn says(&mut self, what: &str) -> String {
-        let lines = self.said.by_ref().map_while(Result::ok);
-        let mut heard = Vec::new();
-        for line in lines {
-            if line.contains(what) {
-                return line;
-            }
-            heard.push(line);
-        }
-        panic!("it ended without saying {what:?}: {heard:#?}");
-    }
-
-    fn stop(mut self) {
-        let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(killed.success());
-        assert_eq!(self.child.wait().unwrap().code(), Some(0));
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.child.kill();
-    }
-}
+use node::{Node, WORD, fairway, refused};
 
 fn edited(devnet: &Devnet, from: &str, to: &str) -> std::path::PathBuf {
     let good = fs::read_to_string(&devnet.person("alice").config).unwrap();
@@ -61,17 +18,6 @@ fn edited(devnet: &Devnet, from: &str, to: &str) -> std::path::PathBuf {
     let path = devnet.person("alice").config.with_file_name("edited.toml");
     fs::write(&path, good.replacen(from, to, 1)).unwrap();
     path
-}
-
-fn refused(config: &Path) -> String {
-    let fairway = Command::new(env!("CARGO_BIN_EXE_fairway"))
-        .args(["run", "--config"])
-        .arg(config)
-        .env("FAIRWAY_PASSWORD", WORD)
-        .output()
-        .unwrap();
-    assert_eq!(fairway.status.code(), Some(2));
-    String::from_utf8(fairway.stderr).unwrap()
 }
 
 #[test]
@@ -148,20 +94,6 @@ fn five_keys_suffice() {
     assert!(line.starts_with("fairway: rpc_url: http://127.0.0.1:1 cannot be reached: "), "{line}");
     assert!(line.ends_with("; restore it, or set chain.chain_id"), "{line}");
     assert!(!told.contains("secret"), "{told}");
-}
-
-const WORD: &str = "correct horse battery";
-/// Asks the node of this configuration by a command; what it printed.
-fn fairway(config: &Path, line: &str) -> serde_json::Value {
-    let config: toml::Table = fs::read_to_string(config).unwrap().parse().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_fairway"))
-        .args(line.split(' '))
-        .args(["--json", "--data-dir", config["data_dir"].as_str().unwrap()])
-        .output()
-        .unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "fairway {line}: {errors}");
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// Goal: two people with two processes on a real chain open, pay and close with commands alone. Method: the written configurations; the
