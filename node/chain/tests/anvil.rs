@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairway_chain::testkit::{Devnet, Person, Proxy};
-use fairway_chain::{Chain, EndpointError, Finality, Health, Settings, Trouble, check};
+use fairway_chain::{Chain, EndpointError, Finality, Health, Limits, Settings, Trouble, check};
 use fairway_core::chain_types::{B256, Block, BlockRef};
 use fairway_core::config::Config;
 use fairway_core::effect::Urgency;
@@ -308,6 +308,24 @@ async fn a_killed_endpoint_degrades_and_a_restored_one_heals() {
     assert_eq!(health.reasons[&Trouble::NoQuorum], "0 of 1 endpoints answer, 1 are needed");
     proxy.restore();
     service.until(0, |input| matches!(input, Input::Blocks { .. }).then_some(())).await;
+    service.healthy(Health::is_good).await;
+}
+
+/// Goal: a head that does not move is reported, and is good again when it moves: the chain or the endpoints stand still, or a clock is
+/// wrong. Method: a service that wants blocks of this second, on a chain that mines only when it is told to.
+#[tokio::test]
+async fn a_head_that_stands_still_is_reported() {
+    let world = World::new();
+    let plain = world.plain();
+    let limits = Limits { stale_s: 0, ..plain.limits };
+    let mut service = world.service(Settings { limits, ..plain });
+    let health = service.chain.health();
+    let is_stale = move || health.borrow().reasons.get(&Trouble::Stale).cloned();
+    let told = service.until(0, |_| is_stale()).await;
+    assert!(told.starts_with("the head, block ") && told.ends_with(" s old"), "{told}");
+    world.devnet.ask("evm_increaseTime", json!([60])).await;
+    world.devnet.mine().await;
+    service.blocks(0).await;
     service.healthy(Health::is_good).await;
 }
 

@@ -1,6 +1,7 @@
 //! `fairway run` on anvil with the real contracts: what it says of a good chain, of a wrong one, and of one that is gone. Needs npm the
 //! first time: `ci/test chain`.
 
+mod disk;
 mod kill;
 mod node;
 
@@ -8,8 +9,10 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use fairway_chain::testkit::Devnet;
+use fairway_chain::testkit::{Devnet, Proxy};
+use serde_json::json;
 
+use disk::until_ready_is;
 use node::{Node, WORD, fairway, refused};
 
 fn edited(devnet: &Devnet, from: &str, to: &str) -> std::path::PathBuf {
@@ -128,4 +131,47 @@ async fn two_people_live_by_commands_on_a_real_chain() {
         assert_eq!(kinds, ["deposit", "conclude"]);
         nodes.into_iter().for_each(Node::stop);
     });
+}
+
+/// Goal: an endpoint that lies about the head is not believed; `/readyz` names it and its lie, the node goes on, and is ready again when
+/// the truth is told. Method: a real node behind an endpoint that names a head a thousand blocks higher.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs npm: ci/test chain"]
+async fn an_endpoint_that_lies_about_the_head_is_named_and_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let devnet = Devnet::up(dir.path());
+    let _miner = devnet.mine_every(Duration::from_millis(100));
+    let proxy = Proxy::start(devnet.url()).await;
+    let [truth, lie] = [devnet.url(), proxy.url()].map(|url| format!("rpc_url    = \"{url}\""));
+    tokio::task::block_in_place(|| {
+        let config = edited(&devnet, &truth, &lie);
+        let node = Node::run(&config);
+        until_ready_is(&config, true);
+        let known = head(&config);
+        proxy.lie(|request, mut answer| {
+            let header = &mut answer["result"];
+            if request["method"] == "eth_getBlockByNumber" && header.is_object() {
+                let number = header["number"].as_str().unwrap().trim_start_matches("0x");
+                let higher = u64::from_str_radix(number, 16).unwrap() + 1_000;
+                header["number"] = json!(format!("0x{higher:x}"));
+            }
+            Some(answer)
+        });
+        let told = until_ready_is(&config, false);
+        assert!(told.contains("no_quorum: 0 of 1 endpoints answer, 1 are needed"), "{told}");
+        assert!(told.contains(&format!("endpoint_down: {}", proxy.url())), "{told}");
+        assert!(told.contains("has another hash"), "{told}");
+        let believed = head(&config);
+        assert!((known..known + 1_000).contains(&believed), "{known}, then {believed}");
+        proxy.restore();
+        until_ready_is(&config, true);
+        node.stop();
+    });
+}
+
+/// The newest block that the node knows, however it does.
+fn head(config: &std::path::Path) -> u64 {
+    let output = node::command(config, "status").output().unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    status["head"].as_u64().unwrap()
 }
