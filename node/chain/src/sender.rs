@@ -27,6 +27,7 @@ use crate::endpoint::{AccountView, Endpoint};
 use crate::health::{Counters, Report, Trouble, no_gas_money};
 use crate::rpc::RpcFailure;
 use crate::settings::Settings;
+use crate::wallet::{Bump, BumpError, Bumped, TxName, Wallet};
 use crate::{Good, Inputs};
 
 /// The key that pays for gas, and whose money is deposited. Has no `Debug`.
@@ -76,6 +77,8 @@ pub(crate) enum Ask {
     Submit(Submission),
     /// Not to go on with what was submitted for this wish.
     Withdraw(Wish),
+    /// To offer more for what waits.
+    Bump(Bump),
 }
 
 /// One thing that the node wants to have mined.
@@ -95,6 +98,8 @@ pub(crate) struct Sender {
     pub(crate) config: Config,
     pub(crate) report: Report,
     pub(crate) counters: Arc<Counters>,
+    /// Shows the account to others.
+    wallet: watch::Sender<Wallet>,
     /// Nothing is sent before the chain's nonce is known.
     account: Option<Account>,
     head: Option<Head>,
@@ -122,7 +127,9 @@ impl Sender {
         report: Report,
         counters: Arc<Counters>,
     ) -> Sender {
+        let wallet = watch::Sender::new(Wallet::new(key.address()));
         Sender {
+            wallet,
             settings,
             endpoints,
             good,
@@ -135,6 +142,11 @@ impl Sender {
             sent: BTreeMap::new(),
             waiting: Vec::new(),
         }
+    }
+
+    /// The account as others see it, from now on.
+    pub(crate) fn wallet(&self) -> watch::Receiver<Wallet> {
+        self.wallet.subscribe()
     }
 
     /// Works until nobody wishes anything. Looks at the chain whenever the reader has.
@@ -151,8 +163,12 @@ impl Sender {
                 received = asks.recv_many(&mut some, ASKS_AT_ONCE) => match received {
                     0 => return,
                     _ => {
-                        let submissions = self.withdraw(std::mem::take(&mut some));
+                        let (submissions, bumps) = self.sort(std::mem::take(&mut some));
                         self.take_on(submissions, &inputs).await;
+                        for Bump { which, fee, reply } in bumps {
+                            // Whoever asked may have gone away.
+                            let _ = reply.send(self.bump(which, fee).await);
+                        }
                     }
                 },
                 changed = heads.changed() => match changed {
@@ -160,12 +176,21 @@ impl Sender {
                     Err(_) => return,
                 },
             }
+            self.show();
         }
     }
 
+    /// Shows the account to whoever looks.
+    fn show(&self) {
+        let Some(account) = &self.account else { return };
+        let balance = self.head.and_then(|head| head.balance);
+        let wallet = Wallet::of(self.key.address(), balance, account);
+        self.wallet.send_if_modified(|shown| std::mem::replace(shown, wallet.clone()) != wallet);
+    }
+
     /// Carries out what is withdrawn, and gives what is asked for still.
-    fn withdraw(&mut self, asks: Vec<Ask>) -> Vec<Submission> {
-        let mut submissions: Vec<Submission> = Vec::new();
+    fn sort(&mut self, asks: Vec<Ask>) -> (Vec<Submission>, Vec<Bump>) {
+        let (mut submissions, mut bumps): (Vec<Submission>, _) = (Vec::new(), Vec::new());
         for ask in asks {
             match ask {
                 Ask::Submit(submission) => submissions.push(submission),
@@ -177,9 +202,32 @@ impl Sender {
                         account.withdraw(&wish);
                     }
                 }
+                Ask::Bump(bump) => bumps.push(bump),
             }
         }
-        submissions
+        (submissions, bumps)
+    }
+
+    /// Offers more for what waits, as the account allows.
+    async fn bump(&mut self, which: TxName, fee: Option<FeePerGas>) -> Result<Bumped, BumpError> {
+        let nonce = match which {
+            TxName::Nonce(nonce) => nonce,
+            TxName::Hash(hash) => {
+                let sent = self.sent.get(&TxHash(hash));
+                sent.ok_or(BumpError::UnknownHash { hash })?.nonce
+            }
+        };
+        let account = self.account.as_mut().ok_or(BumpError::NoAccount)?;
+        let txs = account.bump(nonce, fee)?;
+        let offers = txs.iter().find(|tx| tx.nonce == nonce);
+        let offers = offers.map(|tx| (tx.fee, self.transaction(tx).max_fee_per_gas));
+        self.broadcast(txs).await;
+        if let Some((fee, _)) = offers.filter(|(fee, pays)| *pays < u128::from(fee.0)) {
+            return Err(BumpError::Poor { fee });
+        }
+        let waiting = self.account.iter().flat_map(Account::waiting).find(|w| w.nonce == nonce);
+        let waiting = waiting.ok_or(BumpError::Mined { nonce })?;
+        Ok(Bumped { nonce, fee: waiting.fee, hash: waiting.hash.map(|hash| hash.0) })
     }
 
     async fn take_on(&mut self, mut submissions: Vec<Submission>, inputs: &Inputs) {

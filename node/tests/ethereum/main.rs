@@ -175,3 +175,55 @@ fn head(config: &std::path::Path) -> u64 {
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     status["head"].as_u64().unwrap()
 }
+
+/// Goal: an operator sees what waits at which nonce and offers more for it, by commands alone. Method: a chain that mines nothing until
+/// Alice's deposit was bumped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs npm: ci/test chain"]
+async fn a_transaction_that_waits_is_bumped_by_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let devnet = Devnet::up(dir.path());
+    let [alice, bob] = ["alice", "bob"].map(|name| devnet.person(name).clone());
+    let (nodes, channel, hash) = tokio::task::block_in_place(|| {
+        let mut nodes = [Node::run(&alice.config), Node::run(&bob.config)];
+        for node in &mut nodes {
+            node.says("rpc.sock");
+        }
+        let line = format!("ledger open {:#x} --deposit 1eth --peer-deposit 1eth", bob.address);
+        let channel = fairway(&alice.config, &line)["channel"].as_str().unwrap().to_string();
+        let began = std::time::Instant::now();
+        let waiting = loop {
+            let listed = fairway(&alice.config, "tx list");
+            let waiting = &listed[0]["waiting"];
+            if waiting["hash"].is_string() {
+                break waiting.clone();
+            }
+            assert!(began.elapsed() < node::PATIENCE, "{listed}");
+        };
+        assert_eq!(waiting["nonce"], 0);
+        let offers = |tx: &serde_json::Value| tx["fee"].as_str().unwrap().parse::<u64>().unwrap();
+        let bumped = fairway(&alice.config, "tx bump 0");
+        assert!(offers(&bumped) > offers(&waiting), "{waiting} then {bumped}");
+        let line = format!("tx bump {} --fee 50gwei", waiting["hash"].as_str().unwrap());
+        let last = fairway(&alice.config, &line);
+        assert_eq!((&last["nonce"], &last["fee"]), (&json!(0), &json!("50000000000")));
+        for (line, refusal) in [
+            ("tx bump 0 --fee 51gwei", "a replacement takes 56250000000 wei per gas at least"),
+            ("tx bump 0 --fee 201gwei", "is above the bound of 200000000000 wei per gas"),
+            ("tx bump 1", "no transaction waits at nonce 1"),
+        ] {
+            let output = node::command(&alice.config, line).output().unwrap();
+            assert_eq!(output.status.code(), Some(1), "{line}");
+            let told = node::answer(&output).unwrap_err();
+            assert!(told.contains(refusal), "{told}");
+        }
+        (nodes, channel, last["hash"].clone())
+    });
+    let _miner = devnet.mine_every(Duration::from_millis(100));
+    tokio::task::block_in_place(|| {
+        fairway(&alice.config, &format!("objective show DirectFunding-{channel} --wait"));
+        nodes.into_iter().for_each(Node::stop);
+    });
+    let receipt = devnet.ask("eth_getTransactionReceipt", json!([hash])).await;
+    assert_eq!(receipt["status"], "0x1", "what was bumped last was mined");
+}
