@@ -119,9 +119,16 @@ async fn a_start_goes_on_from_a_snapshot() {
         node.handle().when(|_| Some(())).await.unwrap();
     }
     node.kill().await;
-    fs::remove_dir_all(other.data_dir.join(snapshots::FOLDER)).unwrap();
-    fs::rename(whole.join(snapshots::FOLDER), other.data_dir.join(snapshots::FOLDER)).unwrap();
-    let quiet = Setup { data_dir: other.data_dir, ..quiet };
+    // Into a directory of its own: a snapshot that was being written may still come into the old one.
+    let mixed = parent.path().join("mixed");
+    crate::files::create(&mixed).unwrap();
+    for entry in fs::read_dir(&other.data_dir).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_file() {
+            fs::rename(entry.path(), mixed.join(entry.file_name())).unwrap();
+        }
+    }
+    fs::rename(whole.join(snapshots::FOLDER), mixed.join(snapshots::FOLDER)).unwrap();
+    let quiet = Setup { data_dir: mixed, ..quiet };
     let text = start(&quiet).await.err().unwrap().to_string();
     assert!(text.contains("the log is another one at record"), "{text}");
 }
