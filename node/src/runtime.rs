@@ -36,7 +36,7 @@ use crate::clock::WallClock;
 use crate::files::{DataDir, FilesError};
 use crate::inbox::{self, Answer, Inbound, Inbox, Stopped, Watched};
 use crate::logs;
-use crate::metrics::{Metrics, Mode, Phase};
+use crate::metrics::{Metrics, Mode, Phase, Probe};
 use crate::ports::{Desk, Disk, DiskCounters, NodePorts};
 use crate::snapshots::{self, Keeper};
 use crate::tcp::{AddressBook, listen};
@@ -116,6 +116,7 @@ pub struct NodeHandle {
     disk: Arc<DiskCounters>,
     network: fairway_transport::Handle<TcpStream>,
     chain: Option<ChainWatch>,
+    metrics: Metrics,
 }
 
 /// Why a node did not start.
@@ -191,6 +192,7 @@ impl RunningNode {
             teller: Teller::default(),
             deriving: None,
             completed: Vec::new(),
+            probe: Probe::default(),
         };
         let chain = ports.chain.watch();
         let (mut door, mut helpers) = (JoinSet::new(), JoinSet::new());
@@ -203,8 +205,8 @@ impl RunningNode {
         watchers.spawn(metrics.clone().upkeep());
         let pump = tokio::spawn(async move { pump(&mut driver, &mut ports).await });
         let network = sessions.clone();
-        let handle = NodeHandle { inbox: sender, notices, disk: counters, network, chain };
         metrics.startup().enter(Phase::Running);
+        let handle = NodeHandle { inbox: sender, notices, disk: counters, network, chain, metrics };
         Ok(RunningNode {
             handle,
             pump,
@@ -342,6 +344,11 @@ impl NodeHandle {
     /// Its network: sessions and what was counted.
     pub fn network(&self) -> &fairway_transport::Handle<TcpStream> {
         &self.network
+    }
+
+    /// Where it shows what it does.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// How many inputs wait for it, and how many may.

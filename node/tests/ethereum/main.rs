@@ -201,6 +201,13 @@ async fn a_transaction_that_waits_is_bumped_by_command() {
             assert!(began.elapsed() < node::PATIENCE, "{listed}");
         };
         assert_eq!(waiting["nonce"], 0);
+        let shown = |series: &str| node::metric(&alice.config, series);
+        let oldest = "fairway_chain_tx_oldest_pending_seconds{kind=\"deposit\"}";
+        // From the first scrape on it grows.
+        assert!(shown(oldest) < 1.0 && shown("fairway_chain_tx_pending{kind=\"deposit\"}") == 1.0);
+        // Ten thousand ethers, and gas for a gwei or two.
+        assert!((9.9e21..=1e22).contains(&shown("fairway_chain_wallet_balance")));
+        assert!(shown("fairway_chain_wallet_txs_affordable") > 1e5);
         let offers = |tx: &serde_json::Value| tx["fee"].as_str().unwrap().parse::<u64>().unwrap();
         let bumped = fairway(&alice.config, "tx bump 0");
         assert!(offers(&bumped) > offers(&waiting), "{waiting} then {bumped}");
@@ -217,6 +224,10 @@ async fn a_transaction_that_waits_is_bumped_by_command() {
             let told = node::answer(&output).unwrap_err();
             assert!(told.contains(refusal), "{told}");
         }
+        assert!(shown(oldest) > 0.0);
+        let refused =
+            "fairway_rpc_requests_total{method=\"fairway_transactionBump\",result=\"refused\"}";
+        assert_eq!(shown(refused), 3.0);
         (nodes, channel, last["hash"].clone())
     });
     let _miner = devnet.mine_every(Duration::from_millis(100));

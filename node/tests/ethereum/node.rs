@@ -1,7 +1,8 @@
 //! A node's process on a real chain, and the commands that ask it.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -102,6 +103,18 @@ pub fn refused(config: &Path) -> String {
 pub fn data_dir(config: &Path) -> PathBuf {
     let config: toml::Table = fs::read_to_string(config).unwrap().parse().unwrap();
     config["data_dir"].as_str().unwrap().into()
+}
+
+/// The value of a series at the metrics port of this configuration.
+pub fn metric(config: &Path, series: &str) -> f64 {
+    let file: toml::Table = fs::read_to_string(config).unwrap().parse().unwrap();
+    let at = format!("127.0.0.1:{}", file["metrics_port"]);
+    let mut stream = TcpStream::connect(at).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {series} in {text}")).parse().unwrap()
 }
 
 /// A command for the node of this configuration.
