@@ -249,6 +249,33 @@ fn an_unknown_neighbour_from_before_a_crash_is_outbid() {
     assert_eq!(account.sent(&next[0], Answer::NonceUsed), vec![]);
 }
 
+/// Goal: an allowance is mined before the deposit that needs it, is one for all channels, and goes with the last deposit that asked for it.
+#[test]
+fn an_allowance_stands_below_its_deposit() {
+    let mut account = account();
+    let (asset, spender) = (Address::repeat_byte(7), Address::repeat_byte(8));
+    let approve = Call::Approve { asset, spender };
+    let token = |n| {
+        let (expected_held, amount) = (Amount::ZERO, Amount::wei(5));
+        Call::Deposit { asset, channel: channel(n), expected_held, amount }
+    };
+    let mut ask = |n: u8, call: Call| {
+        let txs = account.submit(Some(wish(n)), call, Urgency::Normal, 0);
+        let txs = txs.expect("nothing is withheld");
+        take(&mut account, &txs);
+        places(&txs)
+    };
+    assert_eq!(ask(1, approve.clone()), [(0, 20)]);
+    assert_eq!(ask(1, token(1)), [(1, 20)]);
+    assert_eq!(ask(2, approve), [], "it is under way");
+    assert_eq!(ask(2, token(2)), [(2, 20)]);
+    account.withdraw(&wish(1));
+    let wanted = |account: &Account| account.waiting().map(|w| w.is_wanted).collect::<Vec<_>>();
+    assert_eq!(wanted(&account), [true, false, true], "the other deposit needs it");
+    account.withdraw(&wish(2));
+    assert_eq!(wanted(&account), [false; 3]);
+}
+
 /// Goal: an operator offers more, and never too little, too much, or for what nobody wants. Method: one transaction that waits for 20.
 #[test]
 fn an_operator_offers_more_within_the_bounds() {

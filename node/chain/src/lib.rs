@@ -17,7 +17,7 @@
 //! - An endpoint that is gone, lies or is of another chain makes the service [worse](Health), never end.
 //! - Every answer has a time and a length that it must not exceed.
 //!
-//! Not here: tokens other than the native one. A deposit of another asset needs an allowance, which the operator gives by hand.
+//! A deposit of a token is preceded by an allowance, where the adjudicator has none that suffices.
 
 #![forbid(unsafe_code)]
 

@@ -234,6 +234,8 @@ impl Sender {
         if self.account.is_none() {
             self.look(inputs).await;
         }
+        // Looked up first: the account is not lent out while endpoints are asked.
+        let (lacking, spender) = (self.lacking(&submissions).await, self.settings.adjudicator);
         let Some(account) = &mut self.account else {
             // No endpoint has shown the account yet; one that does is asked for these first. What is too much, the node asks for again.
             self.waiting.extend(submissions);
@@ -245,6 +247,14 @@ impl Sender {
         submissions.sort_by_key(|s| s.urgency == Urgency::Normal);
         let mut txs = BTreeMap::new();
         for Submission { wish, call, urgency, at_stake } in submissions {
+            // At a lower nonce than the deposit that needs it, so it is mined before. Asked for with the deposit, and withdrawn with it.
+            if let Call::Deposit { asset, .. } = &call
+                && lacking.contains(asset)
+            {
+                let approve = Call::Approve { asset: *asset, spender };
+                let approved = account.submit(wish.clone(), approve, urgency, at_stake);
+                txs.extend(approved.into_iter().flatten().map(|tx| (tx.nonce, tx)));
+            }
             match account.submit(wish, call, urgency, at_stake) {
                 // Whatever is not sent yet is returned each time.
                 Ok(some) => txs.extend(some.into_iter().map(|tx| (tx.nonce, tx))),
@@ -254,6 +264,30 @@ impl Sender {
             }
         }
         self.broadcast(txs.into_values().collect()).await;
+    }
+
+    /// The tokens of which the adjudicator may take less than these deposits need. A token that too few endpoints speak of lacks nothing:
+    /// a deposit without allowance reverts, and is asked for again.
+    async fn lacking(&self, submissions: &[Submission]) -> BTreeSet<Address> {
+        let mut needed: BTreeMap<Address, U256> = BTreeMap::new();
+        for submission in submissions {
+            if let Call::Deposit { asset, amount, .. } = &submission.call
+                && !asset.is_zero()
+            {
+                let sum = needed.entry(*asset).or_default();
+                *sum = sum.saturating_add(amount.0);
+            }
+        }
+        let mut lacking = BTreeSet::new();
+        for (asset, needed) in needed {
+            let owner = self.key.address();
+            let said = join_all(self.good().map(|e| e.allowance(asset, owner))).await;
+            let said: Vec<U256> = said.into_iter().filter_map(Result::ok).collect();
+            if reached(&said, self.settings.quorum).is_some_and(|allowed| allowed < needed) {
+                lacking.insert(asset);
+            }
+        }
+        lacking
     }
 
     /// Tells the account of the head, and looks after what was sent.
@@ -384,7 +418,10 @@ impl Sender {
             gas_limit,
             max_fee_per_gas: u128::from(fee.0),
             max_priority_fee_per_gas: u128::from(tip(fee).0),
-            to: TxKind::Call(self.settings.adjudicator),
+            to: TxKind::Call(match &tx.call {
+                Call::Approve { asset, .. } => *asset,
+                _ => self.settings.adjudicator,
+            }),
             value: abi::value(&tx.call),
             access_list: Default::default(),
             input: abi::calldata(&tx.call),
@@ -523,7 +560,8 @@ fn gas_limit(call: &Call) -> u64 {
         | Call::Challenge { .. }
         | Call::Checkpoint { .. }
         | Call::Conclude { .. }
-        | Call::Reclaim(_) => 0,
+        | Call::Reclaim(_)
+        | Call::Approve { .. } => 0,
     };
     let limit = GAS_BASE + words.saturating_mul(GAS_A_BYTE) + payouts.saturating_mul(GAS_A_PAYOUT);
     // Half of what a block takes: more is never mined.

@@ -34,7 +34,7 @@ pub struct WaitingTx {
     pub is_wanted: bool,
     /// The channel that it is about.
     pub channel: ChannelId,
-    /// `deposit`, `challenge`, `checkpoint`, `conclude`, `transfer-all`, `transfer-mine`, `redeem` or `reclaim`.
+    /// `deposit`, `challenge`, `checkpoint`, `conclude`, `transfer-all`, `transfer-mine`, `redeem`, `reclaim` or `approve`.
     pub kind: &'static str,
     /// The virtual channel that is reclaimed.
     pub target: Option<ChannelId>,
@@ -180,5 +180,6 @@ fn kind(call: &Call) -> &'static str {
         Call::TransferAllAssets { .. } => "transfer-all",
         Call::Transfer { .. } => "transfer-mine",
         Call::Reclaim(_) => "reclaim",
+        Call::Approve { .. } => "approve",
     }
 }

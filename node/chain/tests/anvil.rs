@@ -533,6 +533,50 @@ async fn an_answer_that_is_stuck_is_replaced_for_more() {
     assert_eq!(nonce, "0x1");
 }
 
+/// Goal: a deposit of a token takes the tokens, though nobody has allowed it by hand, and one allowance serves the next deposit as well.
+/// Method: a real token; two deposits, one after another, and then a restart.
+#[tokio::test]
+async fn a_deposit_of_a_token_is_allowed_first() {
+    let world = World::new();
+    let alice = world.alice().address;
+    let asset = world.devnet.token(alice, 1_000).await;
+    let mut service = world.service(world.plain());
+    let (head, _) = service.blocks(0).await;
+    let deposit = |n: u8, amount: u64| Call::Deposit {
+        asset,
+        channel: ChannelId(B256::repeat_byte(n)),
+        expected_held: Amount::ZERO,
+        amount: Amount::wei(amount),
+    };
+    service.chain.submit(None, deposit(1, 300), Urgency::Normal, 0);
+    // Said again while both wait, nothing more is sent.
+    service.chain.submit(None, deposit(1, 300), Urgency::Normal, 0);
+    broadcasts(&service, 2).await;
+    world.devnet.mine().await;
+    let (head, blocks) = service.blocks(head.number.0 + 1).await;
+    let seen = |n: u8, held: u64| Log::Deposited {
+        channel: ChannelId(B256::repeat_byte(n)),
+        asset,
+        held: Amount::wei(held),
+    };
+    assert_eq!(logs(&blocks), [seen(1, 300)]);
+    for (n, amount, broadcast) in [(2, 200, 3), (3, 100, 1)] {
+        if n == 3 {
+            service = world.service(world.plain());
+            service.blocks(0).await;
+        }
+        service.chain.submit(None, deposit(n, amount), Urgency::Normal, 0);
+        broadcasts(&service, broadcast).await;
+        world.devnet.mine().await;
+        let (_, blocks) = service.blocks(head.number.0 + u64::from(n) - 1).await;
+        assert_eq!(logs(&blocks), [seen(n, amount)]);
+        assert_eq!(service.chain.counters().broadcasts.get(), broadcast, "no further allowance");
+    }
+    assert_eq!(world.devnet.tokens_of(asset, alice).await.to::<u64>(), 400);
+    let nonce = world.devnet.ask("eth_getTransactionCount", json!([alice, "latest"])).await;
+    assert_eq!(nonce, "0x5", "the token, its allowance, three deposits");
+}
+
 /// Goal: an operator offers more for what waits, within the bounds, and one transaction of the nonce is mined. Method: a deposit that no
 /// block takes until it was bumped twice, by its nonce and by the hash of what it has replaced by then.
 #[tokio::test]

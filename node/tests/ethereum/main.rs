@@ -4,6 +4,7 @@
 mod disk;
 mod kill;
 mod node;
+mod token;
 
 use std::fs;
 use std::process::Command;
