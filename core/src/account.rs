@@ -33,9 +33,11 @@ use crate::effect::{Urgency, Wish};
 use crate::nitro::Call;
 use crate::types::{Amount, BlockNum, ChainTime, ChannelId, FeePerGas};
 
+mod bump;
 mod fees;
 mod kind;
 
+pub use bump::NotBumped;
 pub use fees::replacement;
 
 use fees::Push;
@@ -69,6 +71,21 @@ pub struct Tx {
     pub fee: FeePerGas,
     /// What it calls.
     pub call: Call,
+}
+
+/// A transaction that is not mined yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting<'a> {
+    /// Its nonce.
+    pub nonce: u64,
+    /// Most that it pays for gas.
+    pub fee: FeePerGas,
+    /// What it calls.
+    pub call: &'a Call,
+    /// What the endpoint calls it; `None` where it has to be broadcast (again).
+    pub hash: Option<TxHash>,
+    /// Whether the node still wants it. What it does not is pushed no more, but may be mined all the same.
+    pub is_wanted: bool,
 }
 
 /// What the endpoint said to a transaction.
@@ -237,6 +254,22 @@ impl Account {
     /// Transactions that the endpoint has, as far as is known: by nonce, ascending.
     pub fn open(&self) -> impl Iterator<Item = (Tx, TxHash)> + '_ {
         self.open.iter().filter_map(|(nonce, p)| Some((p.tx(*nonce), p.hash?)))
+    }
+
+    /// Everything that is not mined yet, by nonce, ascending.
+    pub fn waiting(&self) -> impl Iterator<Item = Waiting<'_>> {
+        self.open.iter().map(|(nonce, place)| Waiting {
+            nonce: *nonce,
+            fee: place.fee,
+            call: &place.asked.call,
+            hash: place.hash,
+            is_wanted: self.is_wanted(&place.asked),
+        })
+    }
+
+    /// What a new transaction offers now.
+    pub fn fresh_fee(&self) -> FeePerGas {
+        self.fresh()
     }
 
     /// How many wishes were [`Withheld`], counted each time.

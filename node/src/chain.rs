@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fairway_chain::{Chain, Counters, GasKey, Health, Settings, SettingsError};
+use fairway_chain::{Chain, Counters, GasKey, Health, Settings, SettingsError, WalletWatch};
 use fairway_core::config::Config;
 use fairway_core::driver::Driver;
 use fairway_core::effect::Urgency;
@@ -39,6 +39,8 @@ pub struct ChainWatch {
     pub health: watch::Receiver<Health>,
     /// What it has done.
     pub counters: Arc<Counters>,
+    /// The gas account, and what waits to be mined.
+    pub wallet: WalletWatch,
 }
 
 impl ChainSetup {
@@ -108,6 +110,7 @@ impl ChainPort {
     /// What there is to watch.
     pub fn watch(&self) -> Option<ChainWatch> {
         let ChainPort::Ethereum(chain) = self else { return None };
-        Some(ChainWatch { health: chain.health(), counters: chain.counters().clone() })
+        let (counters, wallet) = (chain.counters().clone(), chain.wallet().clone());
+        Some(ChainWatch { health: chain.health(), counters, wallet })
     }
 }

@@ -402,7 +402,7 @@ fn private() -> OpenOptions {
 /// What the operator can do about it.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+        _ if is_full(error) => {
             "free space there; started again, the node closes and defends, and takes on nothing new until there is room"
         }
         ErrorKind::PermissionDenied => "it must belong to the user that runs the node",

@@ -11,6 +11,7 @@ use fairway_core::event::ObjectiveId;
 use fairway_core::input::{Input, RequestId, Space, Verified};
 use fairway_core::log::{FileRepair, FileWrite, SyncSet};
 use fairway_core::types::Timestamp;
+use fairway_transport::SendOutcome;
 use fairway_transport::pump::Ports;
 use tokio::net::TcpStream;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -20,7 +21,7 @@ use crate::chain::ChainPort;
 use crate::clock::WallClock;
 use crate::files::{DataDir, FilesError};
 use crate::inbox::{Answer, Inbound, Queue, Watched, Watcher};
-use crate::metrics::{DiskCall, Metrics, Mode};
+use crate::metrics::{DiskCall, Metrics, Mode, Probe};
 use crate::snapshots::Keeper;
 use crate::teller::Teller;
 
@@ -42,6 +43,8 @@ pub struct NodePorts {
     pub deriving: Option<Instant>,
     /// Objectives that were completed since the node last rested.
     pub completed: Vec<ObjectiveId>,
+    /// How long messages take to be durable where they go.
+    pub probe: Probe,
 }
 
 impl NodePorts {
@@ -181,7 +184,13 @@ impl Ports for NodePorts {
         self.derived();
         match effect {
             // What is lost here is sent again by the outbox; the transport counts it.
-            Effect::Send { peer, bytes } => drop(self.network.send(peer, bytes)),
+            Effect::Send { peer, bytes } => {
+                let now = Instant::now();
+                self.probe.sends(peer, &bytes, now);
+                if self.network.send(peer, bytes) != SendOutcome::Queued {
+                    self.probe.lost(peer, now);
+                }
+            }
             // Our own address or too many peers: the peer then has to dial us.
             Effect::Connect { peer } => drop(self.network.connect(peer)),
             Effect::Submit { wish, call, urgency, at_stake } => {
@@ -224,7 +233,11 @@ impl Ports for NodePorts {
                 self.metrics.works();
                 let inputs = batch.into_iter().filter_map(|i| self.desk.take(i, &self.metrics));
                 let inputs: Vec<Verified> = inputs.collect();
-                self.deriving = Some(Instant::now());
+                let now = Instant::now();
+                for took in inputs.iter().filter_map(|input| self.probe.hears(input, now)) {
+                    self.metrics.round_trip(took);
+                }
+                self.deriving = Some(now);
                 Some(inputs)
             }
         }

@@ -37,7 +37,7 @@ use crate::clock::WallClock;
 use crate::files::{DataDir, FilesError};
 use crate::inbox::{self, Answer, Inbound, Inbox, Stopped, Watched};
 use crate::logs;
-use crate::metrics::{Metrics, Mode, Phase};
+use crate::metrics::{Metrics, Mode, Phase, Probe};
 use crate::ports::{Desk, Disk, DiskCounters, NodePorts};
 use crate::snapshots::{self, Keeper};
 use crate::tcp::{AddressBook, listen};
@@ -118,6 +118,7 @@ pub struct NodeHandle {
     disk: Arc<DiskCounters>,
     network: fairway_transport::Handle<TcpStream>,
     chain: Option<ChainWatch>,
+    metrics: Metrics,
     stopping: watch::Receiver<bool>,
 }
 
@@ -207,6 +208,7 @@ impl RunningNode {
             teller: Teller::default(),
             deriving: None,
             completed: Vec::new(),
+            probe: Probe::default(),
         };
         let chain = ports.chain.watch();
         let (mut door, mut helpers) = (JoinSet::new(), JoinSet::new());
@@ -230,6 +232,7 @@ impl RunningNode {
             disk: counters,
             network,
             chain,
+            metrics: metrics.clone(),
             stopping: stopping.subscribe(),
         };
         metrics.startup().enter(Phase::Running);
@@ -373,6 +376,11 @@ impl NodeHandle {
     /// Its network: sessions and what was counted.
     pub fn network(&self) -> &fairway_transport::Handle<TcpStream> {
         &self.network
+    }
+
+    /// Where it shows what it does.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// How many inputs wait for it, and how many may.

@@ -1,4 +1,4 @@
-//! Completions and man pages: every command is in them, and shells can read them.
+//! Completions and man pages: every command is in them, and shells can read them. And the book's page of faults names tests that exist.
 
 use std::fs;
 use std::path::Path;
@@ -45,4 +45,22 @@ fn each_command_has_a_man_page() {
     let bad = fairway(&["man", "--out", "/dev/null/x"]);
     assert_eq!(bad.status.code(), Some(1));
     assert!(!Path::new("/dev/null/x").exists());
+}
+
+/// Every test and scenario that the page of faults names is there; each fault has one at least.
+#[test]
+fn the_page_of_faults_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = fs::read_to_string(root.join("docs/src/reference/faults.md")).unwrap();
+    let rows: Vec<&str> = page.lines().filter(|l| l.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 15, "{rows:#?}");
+    for row in rows {
+        let (_, tests) = row.trim_end_matches(" |").rsplit_once(" | ").unwrap();
+        for named in tests.split("`, `").map(|t| t.trim_matches('`')) {
+            let (file, test) = named.split_once(": ").unwrap_or((named, ""));
+            let text = fs::read_to_string(root.join(file));
+            let text = text.unwrap_or_else(|e| panic!("{file}: {e}\n{row}"));
+            assert!(file.ends_with(".toml") != text.contains(&format!("fn {test}(")), "{named}");
+        }
+    }
 }

@@ -74,7 +74,7 @@ impl Push {
 
     /// `fee` within the bound. Where no replacement would be left below a bound, the bound itself: else what lies between the two could
     /// never be offered. Both bounds count: what is urgent now, or stands below something urgent, may not be so tomorrow.
-    fn with_room(&self, fee: FeePerGas) -> FeePerGas {
+    pub(super) fn with_room(&self, fee: FeePerGas) -> FeePerGas {
         let fits = |fee, max| replacement(fee).is_some_and(|next| next <= max);
         if fee <= self.normal_max && !fits(fee, self.normal_max) {
             return self.normal_max;

@@ -14,6 +14,7 @@ pub(super) enum Kind {
     Conclude,
     Transfer,
     Reclaim(ChannelId),
+    Approve(Address),
 }
 
 /// What a call is for: calls of one key take each other's place.
@@ -26,6 +27,7 @@ pub(super) fn key_of(call: &Call) -> (ChannelId, Kind) {
         Call::Conclude { .. } | Call::ConcludeAndTransferAllAssets { .. } => Kind::Conclude,
         Call::TransferAllAssets { .. } | Call::Transfer { .. } => Kind::Transfer,
         Call::Reclaim(args) => Kind::Reclaim(target(args)),
+        Call::Approve { asset, .. } => Kind::Approve(*asset),
     };
     (call.channel(), kind)
 }
@@ -49,6 +51,7 @@ pub(super) fn native_deposit(call: &Call) -> Amount {
         | Call::ConcludeAndTransferAllAssets { .. }
         | Call::TransferAllAssets { .. }
         | Call::Transfer { .. }
-        | Call::Reclaim(_) => Amount::ZERO,
+        | Call::Reclaim(_)
+        | Call::Approve { .. } => Amount::ZERO,
     }
 }

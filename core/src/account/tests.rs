@@ -249,6 +249,68 @@ fn an_unknown_neighbour_from_before_a_crash_is_outbid() {
     assert_eq!(account.sent(&next[0], Answer::NonceUsed), vec![]);
 }
 
+/// Goal: an allowance is mined before the deposit that needs it, is one for all channels, and goes with the last deposit that asked for it.
+#[test]
+fn an_allowance_stands_below_its_deposit() {
+    let mut account = account();
+    let (asset, spender) = (Address::repeat_byte(7), Address::repeat_byte(8));
+    let approve = Call::Approve { asset, spender };
+    let token = |n| {
+        let (expected_held, amount) = (Amount::ZERO, Amount::wei(5));
+        Call::Deposit { asset, channel: channel(n), expected_held, amount }
+    };
+    let mut ask = |n: u8, call: Call| {
+        let txs = account.submit(Some(wish(n)), call, Urgency::Normal, 0);
+        let txs = txs.expect("nothing is withheld");
+        take(&mut account, &txs);
+        places(&txs)
+    };
+    assert_eq!(ask(1, approve.clone()), [(0, 20)]);
+    assert_eq!(ask(1, token(1)), [(1, 20)]);
+    assert_eq!(ask(2, approve), [], "it is under way");
+    assert_eq!(ask(2, token(2)), [(2, 20)]);
+    account.withdraw(&wish(1));
+    let wanted = |account: &Account| account.waiting().map(|w| w.is_wanted).collect::<Vec<_>>();
+    assert_eq!(wanted(&account), [true, false, true], "the other deposit needs it");
+    account.withdraw(&wish(2));
+    assert_eq!(wanted(&account), [false; 3]);
+}
+
+/// Goal: an operator offers more, and never too little, too much, or for what nobody wants. Method: one transaction that waits for 20.
+#[test]
+fn an_operator_offers_more_within_the_bounds() {
+    let mut account = account();
+    assert_eq!(account.bump(0, None), Err(NotBumped::NothingWaits { nonce: 0 }));
+    submit(&mut account, payout(1, 0), Urgency::Normal);
+    let mut bump = |fee: Option<u64>| {
+        let txs = account.bump(0, fee.map(FeePerGas))?;
+        take(&mut account, &txs);
+        Ok(places(&txs))
+    };
+    assert_eq!(bump(None), Ok(vec![(0, 23)]), "as if it were stuck");
+    let (asked, offered, least) = (FeePerGas(25), FeePerGas(23), FeePerGas(26));
+    assert_eq!(bump(Some(25)), Err(NotBumped::TooLittle { asked, offered, least }));
+    assert_eq!(bump(Some(26)), Ok(vec![(0, 26)]));
+    let (asked, max) = (FeePerGas(1_001), FEES.max);
+    assert_eq!(bump(Some(1_001)), Err(NotBumped::AboveCap { asked, max }));
+    assert_eq!(bump(Some(900)), Ok(vec![(0, 1_000)]), "no step would be left above");
+    let offered = FeePerGas(1_000);
+    assert_eq!(bump(None), Err(NotBumped::AtCap { offered, max }));
+    assert_eq!(bump(Some(1_000)), Err(NotBumped::AtCap { offered, max }));
+    let waiting: Vec<Waiting<'_>> = account.waiting().collect();
+    assert_eq!(waiting.len(), 1);
+    assert!(waiting[0].is_wanted && waiting[0].hash.is_some(), "{waiting:?}");
+
+    // What stands below an answer may be offered as much as it, and what nobody wants is not said again.
+    submit(&mut account, payout(2, 0), answer(6_000));
+    assert_eq!(
+        account.bump(0, Some(FeePerGas(2_000))).map(|txs| places(&txs)),
+        Ok(vec![(0, 2_000)])
+    );
+    block(&mut account, head(20));
+    assert_eq!(account.bump(0, None), Err(NotBumped::Unwanted { nonce: 0 }));
+}
+
 #[test]
 fn deposits_leave_enough_to_defend_what_is_there() {
     // Two channels take 2 * 1000 gas at 10000, the deposit 100000 gas at 1000.

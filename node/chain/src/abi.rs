@@ -12,7 +12,7 @@ use fairway_core::nitro::adjudicator::{ReclaimArgs, Revert};
 use fairway_core::nitro::{
     Allocation, Call, Claim, FixedPart, Log, Outcome, Signature, SingleAssetExit, State,
 };
-use fairway_core::types::{Amount, ChainTime, ChannelId, Destination, TurnNum};
+use fairway_core::types::{Address, Amount, ChainTime, ChannelId, Destination, TurnNum};
 
 sol! {
     struct AssetMetadata { uint8 assetType; bytes metadata; }
@@ -35,6 +35,10 @@ sol! {
     function transferAllAssets(bytes32 channelId, Exit[] outcome, bytes32 stateHash) external;
     function transfer(uint256 assetIndex, bytes32 fromChannelId, bytes outcomeBytes, bytes32 stateHash, uint256[] indices) external;
     function reclaim(Reclaim args) external;
+
+    // ERC-20.
+    function approve(address spender, uint256 amount) external returns (bool);
+    function allowance(address owner, address spender) external view returns (uint256);
 
     event Deposited(bytes32 indexed channelId, address asset, uint256 destinationHoldings);
     event AllocationUpdated(bytes32 indexed channelId, uint256 assetIndex, uint256 initialHoldings, uint256 finalHoldings);
@@ -128,7 +132,8 @@ pub(crate) fn value(call: &Call) -> U256 {
         | Call::ConcludeAndTransferAllAssets { .. }
         | Call::TransferAllAssets { .. }
         | Call::Transfer { .. }
-        | Call::Reclaim(_) => U256::ZERO,
+        | Call::Reclaim(_)
+        | Call::Approve { .. } => U256::ZERO,
     }
 }
 
@@ -178,8 +183,16 @@ pub fn calldata(call: &Call) -> Bytes {
         }
         .abi_encode(),
         Call::Reclaim(args) => reclaimCall { args: reclaim(args) }.abi_encode(),
+        Call::Approve { spender, .. } => {
+            approveCall { spender: *spender, amount: U256::MAX }.abi_encode()
+        }
     };
     encoded.into()
+}
+
+/// The question how much of a token's `owner` a spender may take.
+pub(crate) fn allowance(owner: Address, spender: Address) -> Bytes {
+    allowanceCall { owner, spender }.abi_encode().into()
 }
 
 /// The calls whose logs say less than their calldata; `None` for every other call.

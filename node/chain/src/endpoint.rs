@@ -331,6 +331,19 @@ impl Endpoint {
         })
     }
 
+    /// How much of a token the adjudicator may take from `owner`.
+    pub(crate) async fn allowance(
+        &self,
+        asset: Address,
+        owner: Address,
+    ) -> Result<U256, RpcFailure> {
+        let data = abi::allowance(owner, self.settings.adjudicator);
+        let call = json!({ "to": asset, "data": data });
+        let word: Bytes = self.rpc.ask("eth_call", (call, "latest")).await?;
+        // What is no token answers nothing: then nothing may be taken, and the deposit says why.
+        Ok(U256::try_from_be_slice(&word).unwrap_or_default())
+    }
+
     /// Which of these transactions it has, mined or waiting; `None` where it does not say.
     pub(crate) async fn has(&self, txs: &[TxHash]) -> Vec<Option<bool>> {
         let params: Vec<(B256,)> = txs.iter().map(|tx| (tx.0,)).collect();

@@ -17,7 +17,7 @@
 //! - An endpoint that is gone, lies or is of another chain makes the service [worse](Health), never end.
 //! - Every answer has a time and a length that it must not exceed.
 //!
-//! Not here: tokens other than the native one. A deposit of another asset needs an allowance, which the operator gives by hand.
+//! A deposit of a token is preceded by an allowance, where the adjudicator has none that suffices.
 
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,7 @@ mod sender;
 mod settings;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod wallet;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +54,7 @@ pub use health::{Count, Counters, Health, Trouble};
 pub use rpc::RpcFailure;
 pub use sender::{GasKey, InvalidGasKey};
 pub use settings::{Finality, Limits, Settings, Url, UrlError};
+pub use wallet::{BumpError, Bumped, TxName, WaitingTx, Wallet, WalletWatch};
 
 use endpoint::Endpoint;
 use health::Report;
@@ -77,6 +79,7 @@ pub struct Chain {
     directory: Directory,
     report: Report,
     counters: Arc<Counters>,
+    wallet: WalletWatch,
     _tasks: JoinSet<()>,
 }
 
@@ -140,6 +143,7 @@ impl Chain {
             blocks_max: config.blocks_max,
             top: B256::ZERO,
         };
+        let wallet = WalletWatch::new(sender.wallet(), asks.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(reader.run(fetched, inputs.clone(), heads));
         tasks.spawn(sender.run(asked, head, inputs.clone()));
@@ -147,7 +151,7 @@ impl Chain {
             let hint = hint::listen(url.clone(), settings.limits, counters.clone(), inputs.clone());
             tasks.spawn(hint);
         }
-        Ok(Chain { asks, fetches, directory, report, counters, _tasks: tasks })
+        Ok(Chain { asks, fetches, directory, report, counters, wallet, _tasks: tasks })
     }
 
     /// Takes on a transaction that the node wants, or notes that it still does. Never waits: what a busy service does not take, the node
@@ -180,6 +184,11 @@ impl Chain {
     /// How it is doing, now and from now on.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.report.subscribe()
+    }
+
+    /// Its gas account, now and from now on.
+    pub fn wallet(&self) -> &WalletWatch {
+        &self.wallet
     }
 
     /// What it has done.

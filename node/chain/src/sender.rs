@@ -27,6 +27,7 @@ use crate::endpoint::{AccountView, Endpoint};
 use crate::health::{Counters, Report, Trouble, no_gas_money};
 use crate::rpc::RpcFailure;
 use crate::settings::Settings;
+use crate::wallet::{Bump, BumpError, Bumped, TxName, Wallet};
 use crate::{Good, Inputs};
 
 /// The key that pays for gas, and whose money is deposited. Has no `Debug`.
@@ -76,6 +77,8 @@ pub(crate) enum Ask {
     Submit(Submission),
     /// Not to go on with what was submitted for this wish.
     Withdraw(Wish),
+    /// To offer more for what waits.
+    Bump(Bump),
 }
 
 /// One thing that the node wants to have mined.
@@ -95,6 +98,8 @@ pub(crate) struct Sender {
     pub(crate) config: Config,
     pub(crate) report: Report,
     pub(crate) counters: Arc<Counters>,
+    /// Shows the account to others.
+    wallet: watch::Sender<Wallet>,
     /// Nothing is sent before the chain's nonce is known.
     account: Option<Account>,
     head: Option<Head>,
@@ -122,7 +127,9 @@ impl Sender {
         report: Report,
         counters: Arc<Counters>,
     ) -> Sender {
+        let wallet = watch::Sender::new(Wallet::new(key.address()));
         Sender {
+            wallet,
             settings,
             endpoints,
             good,
@@ -135,6 +142,11 @@ impl Sender {
             sent: BTreeMap::new(),
             waiting: Vec::new(),
         }
+    }
+
+    /// The account as others see it, from now on.
+    pub(crate) fn wallet(&self) -> watch::Receiver<Wallet> {
+        self.wallet.subscribe()
     }
 
     /// Works until nobody wishes anything. Looks at the chain whenever the reader has.
@@ -151,8 +163,12 @@ impl Sender {
                 received = asks.recv_many(&mut some, ASKS_AT_ONCE) => match received {
                     0 => return,
                     _ => {
-                        let submissions = self.withdraw(std::mem::take(&mut some));
+                        let (submissions, bumps) = self.sort(std::mem::take(&mut some));
                         self.take_on(submissions, &inputs).await;
+                        for Bump { which, fee, reply } in bumps {
+                            // Whoever asked may have gone away.
+                            let _ = reply.send(self.bump(which, fee).await);
+                        }
                     }
                 },
                 changed = heads.changed() => match changed {
@@ -160,12 +176,21 @@ impl Sender {
                     Err(_) => return,
                 },
             }
+            self.show();
         }
     }
 
+    /// Shows the account to whoever looks.
+    fn show(&self) {
+        let Some(account) = &self.account else { return };
+        let balance = self.head.and_then(|head| head.balance);
+        let wallet = Wallet::of(self.key.address(), balance, account);
+        self.wallet.send_if_modified(|shown| std::mem::replace(shown, wallet.clone()) != wallet);
+    }
+
     /// Carries out what is withdrawn, and gives what is asked for still.
-    fn withdraw(&mut self, asks: Vec<Ask>) -> Vec<Submission> {
-        let mut submissions: Vec<Submission> = Vec::new();
+    fn sort(&mut self, asks: Vec<Ask>) -> (Vec<Submission>, Vec<Bump>) {
+        let (mut submissions, mut bumps): (Vec<Submission>, _) = (Vec::new(), Vec::new());
         for ask in asks {
             match ask {
                 Ask::Submit(submission) => submissions.push(submission),
@@ -177,15 +202,40 @@ impl Sender {
                         account.withdraw(&wish);
                     }
                 }
+                Ask::Bump(bump) => bumps.push(bump),
             }
         }
-        submissions
+        (submissions, bumps)
+    }
+
+    /// Offers more for what waits, as the account allows.
+    async fn bump(&mut self, which: TxName, fee: Option<FeePerGas>) -> Result<Bumped, BumpError> {
+        let nonce = match which {
+            TxName::Nonce(nonce) => nonce,
+            TxName::Hash(hash) => {
+                let sent = self.sent.get(&TxHash(hash));
+                sent.ok_or(BumpError::UnknownHash { hash })?.nonce
+            }
+        };
+        let account = self.account.as_mut().ok_or(BumpError::NoAccount)?;
+        let txs = account.bump(nonce, fee)?;
+        let offers = txs.iter().find(|tx| tx.nonce == nonce);
+        let offers = offers.map(|tx| (tx.fee, self.transaction(tx).max_fee_per_gas));
+        self.broadcast(txs).await;
+        if let Some((fee, _)) = offers.filter(|(fee, pays)| *pays < u128::from(fee.0)) {
+            return Err(BumpError::Poor { fee });
+        }
+        let waiting = self.account.iter().flat_map(Account::waiting).find(|w| w.nonce == nonce);
+        let waiting = waiting.ok_or(BumpError::Mined { nonce })?;
+        Ok(Bumped { nonce, fee: waiting.fee, hash: waiting.hash.map(|hash| hash.0) })
     }
 
     async fn take_on(&mut self, mut submissions: Vec<Submission>, inputs: &Inputs) {
         if self.account.is_none() {
             self.look(inputs).await;
         }
+        // Looked up first: the account is not lent out while endpoints are asked.
+        let (lacking, spender) = (self.lacking(&submissions).await, self.settings.adjudicator);
         let Some(account) = &mut self.account else {
             // No endpoint has shown the account yet; one that does is asked for these first. What is too much, the node asks for again.
             self.waiting.extend(submissions);
@@ -197,6 +247,14 @@ impl Sender {
         submissions.sort_by_key(|s| s.urgency == Urgency::Normal);
         let mut txs = BTreeMap::new();
         for Submission { wish, call, urgency, at_stake } in submissions {
+            // At a lower nonce than the deposit that needs it, so it is mined before. Asked for with the deposit, and withdrawn with it.
+            if let Call::Deposit { asset, .. } = &call
+                && lacking.contains(asset)
+            {
+                let approve = Call::Approve { asset: *asset, spender };
+                let approved = account.submit(wish.clone(), approve, urgency, at_stake);
+                txs.extend(approved.into_iter().flatten().map(|tx| (tx.nonce, tx)));
+            }
             match account.submit(wish, call, urgency, at_stake) {
                 // Whatever is not sent yet is returned each time.
                 Ok(some) => txs.extend(some.into_iter().map(|tx| (tx.nonce, tx))),
@@ -206,6 +264,30 @@ impl Sender {
             }
         }
         self.broadcast(txs.into_values().collect()).await;
+    }
+
+    /// The tokens of which the adjudicator may take less than these deposits need. A token that too few endpoints speak of lacks nothing:
+    /// a deposit without allowance reverts, and is asked for again.
+    async fn lacking(&self, submissions: &[Submission]) -> BTreeSet<Address> {
+        let mut needed: BTreeMap<Address, U256> = BTreeMap::new();
+        for submission in submissions {
+            if let Call::Deposit { asset, amount, .. } = &submission.call
+                && !asset.is_zero()
+            {
+                let sum = needed.entry(*asset).or_default();
+                *sum = sum.saturating_add(amount.0);
+            }
+        }
+        let mut lacking = BTreeSet::new();
+        for (asset, needed) in needed {
+            let owner = self.key.address();
+            let said = join_all(self.good().map(|e| e.allowance(asset, owner))).await;
+            let said: Vec<U256> = said.into_iter().filter_map(Result::ok).collect();
+            if reached(&said, self.settings.quorum).is_some_and(|allowed| allowed < needed) {
+                lacking.insert(asset);
+            }
+        }
+        lacking
     }
 
     /// Tells the account of the head, and looks after what was sent.
@@ -336,7 +418,10 @@ impl Sender {
             gas_limit,
             max_fee_per_gas: u128::from(fee.0),
             max_priority_fee_per_gas: u128::from(tip(fee).0),
-            to: TxKind::Call(self.settings.adjudicator),
+            to: TxKind::Call(match &tx.call {
+                Call::Approve { asset, .. } => *asset,
+                _ => self.settings.adjudicator,
+            }),
             value: abi::value(&tx.call),
             access_list: Default::default(),
             input: abi::calldata(&tx.call),
@@ -475,7 +560,8 @@ fn gas_limit(call: &Call) -> u64 {
         | Call::Challenge { .. }
         | Call::Checkpoint { .. }
         | Call::Conclude { .. }
-        | Call::Reclaim(_) => 0,
+        | Call::Reclaim(_)
+        | Call::Approve { .. } => 0,
     };
     let limit = GAS_BASE + words.saturating_mul(GAS_A_BYTE) + payouts.saturating_mul(GAS_A_PAYOUT);
     // Half of what a block takes: more is never mined.

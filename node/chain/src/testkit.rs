@@ -8,6 +8,8 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use alloy_primitives::U256;
+use alloy_sol_types::SolValue;
 use fairway_core::types::{Address, FeePerGas};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -126,6 +128,40 @@ impl Devnet {
     /// It refuses.
     pub async fn ask(&self, method: &'static str, params: Value) -> Value {
         self.rpc.ask(method, params).await.unwrap_or_else(|e| panic!("{method}: {e}"))
+    }
+
+    /// Deploys a token, all of which belongs to `owner`. Mines a block.
+    ///
+    /// # Panics
+    /// It cannot be deployed.
+    pub async fn token(&self, owner: Address, supply: u64) -> Address {
+        let installed = Command::new(script("install")).output().expect("ci/devnet/install runs");
+        let installed = String::from_utf8(installed.stdout).expect("paths");
+        let contracts = Path::new(installed.lines().nth(1).expect("the folder of the contracts"));
+        let artefact =
+            "node_modules/@openzeppelin/contracts/build/contracts/ERC20PresetFixedSupply.json";
+        let artefact = std::fs::read(contracts.join(artefact)).expect("the token's artefact");
+        let artefact: Value = serde_json::from_slice(&artefact).expect("JSON");
+        let code = artefact["bytecode"].as_str().expect("bytecode");
+        let made = ("Token".to_string(), "TOK".to_string(), U256::from(supply), owner);
+        let data = format!("{code}{}", alloy_primitives::hex::encode(made.abi_encode_params()));
+        let tx = json!([{ "from": owner, "data": data, "gas": "0x4c4b40" }]);
+        let hash = self.ask("eth_sendTransaction", tx).await;
+        self.mine().await;
+        let receipt = self.ask("eth_getTransactionReceipt", json!([hash])).await;
+        serde_json::from_value(receipt["contractAddress"].clone()).expect("a contract's address")
+    }
+
+    /// How much of a token somebody has.
+    ///
+    /// # Panics
+    /// It is no token.
+    pub async fn tokens_of(&self, token: Address, who: Address) -> U256 {
+        let selector =
+            alloy_primitives::hex::encode(&alloy_primitives::keccak256("balanceOf(address)")[..4]);
+        let data = format!("0x{selector}{:0>64}", alloy_primitives::hex::encode(who));
+        let word = self.ask("eth_call", json!([{ "to": token, "data": data }, "latest"])).await;
+        word.as_str().and_then(|word| word.parse().ok()).expect("a balance")
     }
 
     /// From now on each block is a second of chain time after the one before, however fast they come.

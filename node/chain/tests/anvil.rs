@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairway_chain::testkit::{Devnet, Person, Proxy};
-use fairway_chain::{Chain, EndpointError, Finality, Health, Settings, Trouble, check};
+use fairway_chain::{
+    Chain, EndpointError, Finality, Health, Limits, Settings, Trouble, TxName, check,
+};
 use fairway_core::chain_types::{B256, Block, BlockRef};
 use fairway_core::config::Config;
 use fairway_core::effect::Urgency;
@@ -14,7 +16,7 @@ use fairway_core::input::Input;
 use fairway_core::nitro::sign::challenge_hash;
 use fairway_core::nitro::{Allocation, SingleAssetExit};
 use fairway_core::nitro::{Call, Claim, Crypto, FixedPart, Log, SecretKey, State};
-use fairway_core::types::{Address, Amount, BlockNum, ChannelId, TurnNum};
+use fairway_core::types::{Address, Amount, BlockNum, ChannelId, FeePerGas, TurnNum};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -311,6 +313,24 @@ async fn a_killed_endpoint_degrades_and_a_restored_one_heals() {
     service.healthy(Health::is_good).await;
 }
 
+/// Goal: a head that does not move is reported, and is good again when it moves: the chain or the endpoints stand still, or a clock is
+/// wrong. Method: a service that wants blocks of this second, on a chain that mines only when it is told to.
+#[tokio::test]
+async fn a_head_that_stands_still_is_reported() {
+    let world = World::new();
+    let plain = world.plain();
+    let limits = Limits { stale_s: 0, ..plain.limits };
+    let mut service = world.service(Settings { limits, ..plain });
+    let health = service.chain.health();
+    let is_stale = move || health.borrow().reasons.get(&Trouble::Stale).cloned();
+    let told = service.until(0, |_| is_stale()).await;
+    assert!(told.starts_with("the head, block ") && told.ends_with(" s old"), "{told}");
+    world.devnet.ask("evm_increaseTime", json!([60])).await;
+    world.devnet.mine().await;
+    service.blocks(0).await;
+    service.healthy(Health::is_good).await;
+}
+
 /// Goal: of three endpoints one may be gone, and two may not. Method: they are killed one after another.
 #[tokio::test]
 async fn one_of_three_endpoints_can_be_spared() {
@@ -570,6 +590,114 @@ async fn an_answer_that_is_stuck_is_replaced_for_more() {
     let nonce =
         world.devnet.ask("eth_getTransactionCount", json!([world.alice().address, "latest"])).await;
     assert_eq!(nonce, "0x1");
+}
+
+/// Goal: a deposit of a token takes the tokens, though nobody has allowed it by hand, and one allowance serves the next deposit as well.
+/// Method: a real token; two deposits, one after another, and then a restart.
+#[tokio::test]
+async fn a_deposit_of_a_token_is_allowed_first() {
+    let world = World::new();
+    let alice = world.alice().address;
+    let asset = world.devnet.token(alice, 1_000).await;
+    let mut service = world.service(world.plain());
+    let (head, _) = service.blocks(0).await;
+    let deposit = |n: u8, amount: u64| Call::Deposit {
+        asset,
+        channel: ChannelId(B256::repeat_byte(n)),
+        expected_held: Amount::ZERO,
+        amount: Amount::wei(amount),
+    };
+    service.chain.submit(None, deposit(1, 300), Urgency::Normal, 0);
+    // Said again while both wait, nothing more is sent.
+    service.chain.submit(None, deposit(1, 300), Urgency::Normal, 0);
+    broadcasts(&service, 2).await;
+    world.devnet.mine().await;
+    let (head, blocks) = service.blocks(head.number.0 + 1).await;
+    let seen = |n: u8, held: u64| Log::Deposited {
+        channel: ChannelId(B256::repeat_byte(n)),
+        asset,
+        held: Amount::wei(held),
+    };
+    assert_eq!(logs(&blocks), [seen(1, 300)]);
+    for (n, amount, broadcast) in [(2, 200, 3), (3, 100, 1)] {
+        if n == 3 {
+            service = world.service(world.plain());
+            service.blocks(0).await;
+        }
+        service.chain.submit(None, deposit(n, amount), Urgency::Normal, 0);
+        broadcasts(&service, broadcast).await;
+        world.devnet.mine().await;
+        let (_, blocks) = service.blocks(head.number.0 + u64::from(n) - 1).await;
+        assert_eq!(logs(&blocks), [seen(n, amount)]);
+        assert_eq!(service.chain.counters().broadcasts.get(), broadcast, "no further allowance");
+    }
+    assert_eq!(world.devnet.tokens_of(asset, alice).await.to::<u64>(), 400);
+    let nonce = world.devnet.ask("eth_getTransactionCount", json!([alice, "latest"])).await;
+    assert_eq!(nonce, "0x5", "the token, its allowance, three deposits");
+}
+
+/// Goal: an operator offers more for what waits, within the bounds, and one transaction of the nonce is mined. Method: a deposit that no
+/// block takes until it was bumped twice, by its nonce and by the hash of what it has replaced by then.
+#[tokio::test]
+async fn an_operator_offers_more_for_what_waits() {
+    let world = World::new();
+    let mut service = world.service(world.plain());
+    service.blocks(0).await;
+    let mut wallet = service.chain.wallet().clone();
+    let call = deposit(world.channel().channel_id(), 0, 7);
+    service.chain.submit(None, call, Urgency::Normal, 0);
+    let waits = wallet.wait_for(|w| w.waiting.iter().any(|tx| tx.hash.is_some()));
+    let shown = timeout(PATIENCE, waits).await.unwrap().unwrap();
+    let [first] = &shown.waiting[..] else { panic!("{shown:?}") };
+    assert_eq!((first.nonce, first.kind, first.is_wanted), (0, "deposit", true));
+    assert!(shown.balance.is_some_and(|b| b > Amount::ether(1)));
+
+    let raised = wallet.bump(TxName::Nonce(0), None).await.unwrap();
+    assert!(raised.fee.0 * 8 >= first.fee.0 * 9, "{raised:?} after {first:?}");
+    let asked = FeePerGas(raised.fee.0 * 2);
+    let named = TxName::Hash(first.hash.unwrap());
+    let last = wallet.bump(named, Some(asked)).await.unwrap();
+    assert_eq!((last.nonce, last.fee), (0, asked));
+    let pending = world.devnet.ask("eth_getTransactionByHash", json!([last.hash.unwrap()])).await;
+    assert_eq!(pending["maxFeePerGas"], format!("0x{:x}", asked.0));
+
+    let refusals = [
+        (TxName::Nonce(0), Some(asked), "fee_too_low"),
+        (TxName::Nonce(0), Some(FeePerGas::gwei(201)), "fee_above_cap"),
+        (TxName::Nonce(1), None, "nothing_waits"),
+        (TxName::Hash(B256::ZERO), None, "nothing_waits"),
+    ];
+    for (which, fee, code) in refusals {
+        assert_eq!(wallet.bump(which, fee).await.map_err(|e| e.code()), Err(code), "{which:?}");
+    }
+    assert_eq!(service.chain.counters().replacements.get(), 2);
+    world.devnet.mine().await;
+    let (_, blocks) = service.blocks(0).await;
+    assert_eq!(logs(&blocks).len(), 1);
+    timeout(PATIENCE, wallet.wait_for(|w| w.waiting.is_empty())).await.unwrap().unwrap();
+    let gone = wallet.bump(TxName::Nonce(0), None).await;
+    assert_eq!(gone.map_err(|e| e.code()), Err("nothing_waits"));
+}
+
+/// Goal: what cannot be paid is not said to be offered. Method: an account with too little for the gas limit at the fee that is asked for.
+#[tokio::test]
+async fn more_than_the_account_has_is_not_offered() {
+    let world = World::new();
+    let address = world.alice().address;
+    // A hundredth of an ether pays a limit of some 200,000 gas at 50 gwei, and not at 150.
+    world.devnet.ask("anvil_setBalance", json!([address, "0x2386f26fc10000"])).await;
+    let mut config = Config::default();
+    config.fees.defence_gas = 0;
+    config.fees.max = FeePerGas::gwei(100);
+    config.fees.defence_max = FeePerGas::gwei(100);
+    let mut service = world.service_of("alice", world.plain(), &config);
+    service.blocks(0).await;
+    let claim = world.claim(3, &["alice", "bob"], false);
+    let call = Call::Checkpoint { proof: vec![], candidate: claim };
+    service.chain.submit(None, call, Urgency::Normal, 0);
+    broadcasts(&service, 1).await;
+    let poor = service.chain.wallet().bump(TxName::Nonce(0), Some(FeePerGas::gwei(100))).await;
+    assert_eq!(poor.map_err(|e| e.code()), Err("no_gas_money"));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::units::{amount, duration};
 use super::{ClientError, Target};
 use crate::rpc::token::Scope;
-use crate::rpc::value::{Account, Channel, Objective, Wei};
+use crate::rpc::value::{Account, Channel, Objective, TxName, Wei};
 
 /// A command that asks a running node.
 #[derive(Debug, Subcommand)]
@@ -31,7 +31,7 @@ pub enum Asking {
     /// Takes a challenge duration and transactions. Where the peer answers, `ledger close` is cheaper and faster.
     #[command(after_help = "Example:\n  fairway challenge 0x… --wait --timeout 2d")]
     Challenge(ChallengeArgs),
-    /// Transactions that channels wanted.
+    /// Transactions that channels wanted, and offering more for one.
     Tx(TxArgs),
     /// Who is connected.
     Peer(PeerArgs),
@@ -299,7 +299,7 @@ pub struct TxArgs {
     pub command: TxCommand,
 }
 
-/// What can be done with transactions. The node itself pays more for one that is stuck.
+/// What can be done with transactions. The node itself offers more for one that is stuck.
 #[derive(Debug, Subcommand)]
 pub enum TxCommand {
     /// List what is wanted on chain.
@@ -310,6 +310,18 @@ pub enum TxCommand {
         /// Those that are done as well.
         #[arg(long)]
         all: bool,
+    },
+    /// Offer more for one that waits, now.
+    ///
+    /// What waits below it in the order of nonces must be mined first. No more is offered than chain.max_fee_gwei, or
+    /// chain.defence_max_fee_gwei for an answer to a challenge and what stands below one.
+    #[command(after_help = "Examples:\n  fairway tx bump 7\n  fairway tx bump 0x… --fee 40gwei")]
+    Bump {
+        /// Its nonce, or its hash, as `tx list` shows them.
+        transaction: TxName,
+        /// Most that it shall pay for a unit of gas, an eighth more than now at least. [default: what the node would offer next]
+        #[arg(long, value_parser = amount)]
+        fee: Option<Wei>,
     },
 }
 

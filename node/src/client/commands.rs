@@ -18,9 +18,10 @@ use crate::rpc::ours::objectives::Which;
 use crate::rpc::ours::open::{Opening, Pursued};
 use crate::rpc::ours::payments::{Made, Pay, Receive, Received, Voucher};
 use crate::rpc::ours::status::{Peer, Status};
+use crate::rpc::ours::transactions::Bump;
 use crate::rpc::ours::{channels, ledgers};
 use crate::rpc::token;
-use crate::rpc::view::{Goal, Ledger, LifePhase, Transaction, Virtual};
+use crate::rpc::view::{Goal, Ledger, LifePhase, Transaction, Virtual, Waiting};
 
 /// Where a command writes.
 pub struct Output<'a> {
@@ -67,13 +68,7 @@ pub async fn carry_out(asking: &Asking, output: &mut Output<'_>) -> Result<(), C
             let pursued: Pursued = client.call("fairway_challenge", &asked).await?;
             followed(client, pursued, &args.wait, output).await
         }
-        Asking::Tx(args) => {
-            let TxCommand::List { channel, all } = &args.command;
-            let asked = json!({ "channel": channel, "all": all });
-            let found: Vec<Transaction> =
-                pages(client, "fairway_transactions", asked, "transactions").await?;
-            output.print(&found, |all| show::transactions(all))
-        }
+        Asking::Tx(args) => tx(client, &args.command, output).await,
         Asking::Peer(args) => {
             let PeerCommand::List = args.command;
             let found: Vec<Peer> = pages(client, "fairway_peers", json!({}), "peers").await?;
@@ -200,6 +195,26 @@ async fn voucher(
         VoucherCommand::Show { channel } => {
             let found: Voucher = client.call("fairway_voucher", &One { channel: *channel }).await?;
             output.print(&found, json_text)
+        }
+    }
+}
+
+async fn tx(
+    client: &Client,
+    command: &TxCommand,
+    output: &mut Output<'_>,
+) -> Result<(), ClientError> {
+    match command {
+        TxCommand::List { channel, all } => {
+            let asked = json!({ "channel": channel, "all": all });
+            let found: Vec<Transaction> =
+                pages(client, "fairway_transactions", asked, "transactions").await?;
+            output.print(&found, |all| show::transactions(all))
+        }
+        TxCommand::Bump { transaction, fee } => {
+            let asked = Bump { transaction: *transaction, fee: *fee };
+            let bumped: Waiting = client.call("fairway_transactionBump", &asked).await?;
+            output.print(&bumped, show::bumped)
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use crate::rpc::ours::status::{Peer, Status};
 use crate::rpc::token::Token;
 use crate::rpc::value::Wei;
-use crate::rpc::view::{Goal, Ledger, Transaction, Virtual};
+use crate::rpc::view::{Goal, Ledger, Transaction, Virtual, Waiting};
 
 /// Columns, padded; nothing but the heading where there are no rows.
 pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
@@ -146,10 +146,30 @@ pub fn transactions(all: &[Transaction]) -> String {
         let about = tx.amount.map(money).or(tx.turn.map(|t| format!("turn {t}")));
         let about = about.or(tx.target.map(|t| t.to_string()));
         let state = if tx.pending { "wanted" } else { "done" };
-        vec![tx.channel.to_string(), tx.kind.clone(), state.into(), or_none(about)]
+        let waiting = tx.waiting.as_ref();
+        vec![
+            tx.channel.to_string(),
+            tx.kind.clone(),
+            state.into(),
+            or_none(about),
+            or_none(waiting.map(|w| w.nonce)),
+            or_none(waiting.map(|w| money(w.fee))),
+        ]
     };
     let rows: Vec<_> = all.iter().map(row).collect();
-    table(&["CHANNEL", "KIND", "STATE", "ABOUT"], &rows)
+    table(&["CHANNEL", "KIND", "STATE", "ABOUT", "NONCE", "FEE"], &rows)
+}
+
+/// A transaction that offers more.
+pub fn bumped(w: &Waiting) -> String {
+    let sent = match &w.hash {
+        Some(hash) => format!("as {hash}"),
+        None => "and no endpoint has taken it yet: it is sent again".into(),
+    };
+    format!(
+        "the transaction at nonce {} pays up to {} wei for a unit of gas, {sent}\n",
+        w.nonce, w.fee
+    )
 }
 
 /// A list of peers.

@@ -67,7 +67,8 @@ impl Ledger {
             | Call::ConcludeAndTransferAllAssets { .. }
             | Call::TransferAllAssets { .. }
             | Call::Transfer { .. }
-            | Call::Reclaim(_) => owned,
+            | Call::Reclaim(_)
+            | Call::Approve { .. } => owned,
         };
         let done = self.adjudicator.call(time, call, &|_| false, crypto)?;
         self.balances.insert(from, left);

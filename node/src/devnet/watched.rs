@@ -129,7 +129,13 @@ fn assert_the_table_is_whole(scrape: &Scrape) {
     let unseen: Vec<&str> =
         table.keys().copied().filter(|name| !scrape.families().contains(name)).collect();
     // On a development chain there is no service.
-    assert_eq!(unseen, ["fairway_chain_degraded", "fairway_chain_service_events_total"]);
+    let of_service = [
+        "fairway_chain_degraded",
+        "fairway_chain_service_events_total",
+        "fairway_chain_wallet_balance",
+        "fairway_chain_wallet_txs_affordable",
+    ];
+    assert_eq!(unseen, of_service);
     assert!(scrape.series.len() < 2_000, "{} series", scrape.series.len());
     // No label may carry what a peer or user chose: but for what the binary is, values are short words.
     for series in scrape.series.keys().filter(|s| !s.starts_with("fairway_build_info")) {
@@ -185,6 +191,8 @@ async fn what_is_shown_is_what_the_logs_say() {
         assert_eq!(scrape.get("fairway_challenge_min_seconds_remaining"), f64::INFINITY);
         assert!(scrape.get("fairway_p2p_bytes_total{direction=\"received\"}") > 1_000.0);
         assert!(scrape.get("fairway_data_dir_free_bytes") > 0.0);
+        assert!(scrape.get("fairway_message_rtt_seconds_count") >= 1.0, "somebody answered");
+        assert!(scrape.get("fairway_outbox_oldest_age_seconds") < 60.0);
     }
     let locked = "fairway_channel_value_locked{asset=\"native\"}";
     assert_eq!((alice.get(locked), hub.get(locked)), (18e18, 16e18));

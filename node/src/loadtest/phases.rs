@@ -8,7 +8,7 @@ use fairway_core::types::{ChannelId, TurnNum};
 use serde::Serialize;
 
 use super::spread::Spread;
-use crate::events::{self, EventsError};
+use crate::events::{self, EventsError, Source};
 
 /// The stretches between the facts of one opening; times are whole milliseconds, as in the log.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -36,7 +36,7 @@ struct Facts {
 /// [`EventsError`].
 pub fn of(data_dir: &Path) -> Result<Phases, EventsError> {
     let mut all: BTreeMap<ChannelId, Facts> = BTreeMap::new();
-    for line in events::list(data_dir)? {
+    for line in events::list(&Source::at(data_dir))? {
         let at = Some(line.time_ms);
         match &line.event {
             Event::ObjectiveApproved { id, .. } if id.kind == ObjectiveKind::DirectFund => {

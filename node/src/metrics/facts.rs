@@ -37,6 +37,10 @@ pub struct Facts {
     pub unacknowledged: u64,
     /// Payments that wait for their turn in direct channels.
     pub updates_queued: u64,
+    /// What waits to be acknowledged or mined: `message` or the kind of transaction, and the event that gave rise to it.
+    pub waiting: Vec<(&'static str, Lsn)>,
+    /// Gas that the defence of one channel may take.
+    pub defence_gas: u64,
     /// Transactions that the chain does not show yet, by kind.
     pub transactions: BTreeMap<&'static str, u64>,
     /// Running challenges: ours, and others'.
@@ -90,6 +94,7 @@ impl Facts {
             recovery: state.recovery().map(|why| format!("{why:?}")),
             scarce: node.space() == Space::Scarce,
             commands_refused: node.commands_refused().clone(),
+            defence_gas: node.config().fees.defence_gas,
             ..Facts::default()
         };
         for (code, all) in node.dropped() {
@@ -99,8 +104,10 @@ impl Facts {
         facts.money.extend(node.config().policy.assets.iter().map(|a| (*a, Money::default())));
         facts.look_at_channels(state);
         facts.look_at_objectives(state, now_ms);
-        for wish in state.wishes().keys() {
-            match transaction_name(&wish.want) {
+        for (wish, since) in state.wishes() {
+            let kind = transaction_name(&wish.want);
+            facts.waiting.push((kind.unwrap_or(MESSAGE), *since));
+            match kind {
                 Some(kind) => *facts.transactions.entry(kind).or_default() += 1,
                 None => facts.unacknowledged += u64::from(matches!(wish.want, Want::Message(_))),
             }
@@ -187,6 +194,9 @@ pub fn status(phase: Phase) -> &'static str {
 fn float(amount: Amount) -> f64 {
     f64::from(amount.0)
 }
+
+/// What [`Facts::waiting`] calls messages.
+pub const MESSAGE: &str = "message";
 
 const OBJECTIVES: [ObjectiveKind; 5] = [
     ObjectiveKind::DirectFund,

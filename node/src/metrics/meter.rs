@@ -16,6 +16,7 @@ use fairway_core::wire::Wire;
 use metrics::{Histogram, histogram, with_local_recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 
+use super::calls::Calls;
 use super::health::Startup;
 use super::table;
 
@@ -69,6 +70,8 @@ struct Inner {
     sync: Histogram,
     batch_bytes: Histogram,
     objectives: [Histogram; OBJECTIVES.len()],
+    round_trip: Histogram,
+    calls: Calls,
     signatures: Signatures,
     /// Milliseconds since the origin, and 1: since when the pump works without rest; 0 while it rests.
     busy_since: AtomicU64,
@@ -89,13 +92,15 @@ impl Default for Metrics {
 impl Metrics {
     /// A meter that shows nothing yet.
     pub fn new() -> Metrics {
-        let buckets: [(&str, &[f64]); 6] = [
+        let buckets: [(&str, &[f64]); 8] = [
             ("derivation_duration", DERIVATION_S),
             ("fairway_derivation_duration_seconds", DERIVATION_S),
             ("fairway_event_log_append_duration_seconds", DISK_S),
             ("fairway_event_log_fsync_duration_seconds", DISK_S),
             ("fairway_event_log_batch_bytes", BATCH_BYTES),
             ("fairway_objective_duration_seconds", OBJECTIVE_S),
+            ("fairway_message_rtt_seconds", ANSWER_S),
+            ("fairway_rpc_duration_seconds", ANSWER_S),
         ];
         let mut builder = PrometheusBuilder::new();
         for (name, bounds) in buckets {
@@ -121,6 +126,9 @@ impl Metrics {
             let of = |kind| histogram!("fairway_objective_duration_seconds", "type" => kind);
             std::array::from_fn(|at| of(OBJECTIVES[at]))
         });
+        let round_trip =
+            with_local_recorder(&recorder, || histogram!("fairway_message_rtt_seconds"));
+        let calls = Calls::new(&recorder);
         let [derivation, derivation_cold, derivation_incremental, append, sync, batch_bytes] =
             measured;
         Metrics(Arc::new(Inner {
@@ -134,6 +142,8 @@ impl Metrics {
             sync,
             batch_bytes,
             objectives,
+            round_trip,
+            calls,
             signatures: Signatures::default(),
             busy_since: AtomicU64::new(0),
             disk_since: AtomicU64::new(0),
@@ -184,6 +194,15 @@ impl Metrics {
         if let Some(at) = OBJECTIVES.iter().position(|of| *of == name) {
             self.0.objectives[at].record(took_ms as f64 / 1e3);
         }
+    }
+
+    /// A peer said after this time that it has made a message of ours durable.
+    pub fn round_trip(&self, took: Duration) {
+        self.0.round_trip.record(took.as_secs_f64());
+    }
+
+    pub(super) fn calls(&self) -> &Calls {
+        &self.0.calls
     }
 
     /// A batch of so many bytes is being written, both copies counted.
@@ -400,6 +419,9 @@ const DERIVATION_S: &[f64] =
 const DISK_S: &[f64] =
     &[0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
+/// From a sync on a good disk to a call that waits for a peer.
+const ANSWER_S: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// From a virtual channel among near peers to a funding with many confirmations.
 const OBJECTIVE_S: &[f64] =
     &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0];

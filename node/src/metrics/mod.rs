@@ -13,18 +13,23 @@
 //!
 //! Not here: logs ([`crate::logs`]) and what to do about an alert, which is the book's.
 
+mod ages;
+mod calls;
 mod facts;
 mod health;
 mod meter;
+mod probe;
 mod publish;
 mod server;
 mod table;
 
 pub mod client;
 
+pub use calls::{Interface, Outcome, UNKNOWN_METHOD};
 pub use facts::{Facts, status};
 pub use health::{Check, DRAINING, Phase, Readiness, Startup};
 pub use meter::{DiskCall, MetricType, Metrics, Mode, Signatures};
+pub use probe::Probe;
 pub use publish::family_of;
 pub use server::{Observer, serve};
 pub use table::{FAMILIES, Family, Kind, reference};

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairway_chain::{Health, Trouble};
+use alloy_primitives::U256;
+use fairway_chain::{Health, Trouble, Wallet};
 use fairway_core::machine::tally::{KINDS, TRANSACTIONS};
 use fairway_core::types::Address;
 use metrics::{counter, gauge, with_local_recorder};
 
-use super::facts::{Facts, Money};
+use super::facts::{Facts, MESSAGE, Money};
 use super::health::{Phase, Readiness};
 use super::meter::{DiskCall, MetricType, Metrics};
 use crate::backup::status::{Status, Success};
@@ -19,6 +20,10 @@ use crate::version::Version;
 pub struct Sample {
     /// The resting node, if it rested in time.
     pub facts: Option<Facts>,
+    /// How long the oldest of each kind of what waits has been waiting, in seconds.
+    pub waiting_s: BTreeMap<&'static str, f64>,
+    /// The gas account, where there is a chain service.
+    pub wallet: Option<Wallet>,
     /// Judged from the same look.
     pub readiness: Readiness,
     /// Whether the process lives.
@@ -51,6 +56,7 @@ impl Metrics {
             if let Some(facts) = &sample.facts {
                 publish_log(facts);
                 publish_channels(facts);
+                publish_waiting(&sample.waiting_s);
                 publish_chain(facts, sample);
                 publish_refusals(facts);
                 let gone = facts.channel_peers.difference(&sample.sessions).count();
@@ -205,6 +211,23 @@ fn publish_channels(facts: &Facts) {
     gauge!("fairway_proposal_queue_depth").set(facts.updates_queued as f64);
 }
 
+/// Nothing that waits is no time at all.
+fn publish_waiting(oldest_s: &BTreeMap<&'static str, f64>) {
+    let of = |kind: &str| oldest_s.get(kind).copied().unwrap_or(0.0);
+    gauge!("fairway_outbox_oldest_age_seconds").set(of(MESSAGE));
+    for kind in TRANSACTIONS {
+        gauge!("fairway_chain_tx_oldest_pending_seconds", "kind" => *kind).set(of(kind));
+    }
+}
+
+/// What the account has, and how many defences that pays at what is offered now.
+fn publish_wallet(wallet: &Wallet, defence_gas: u64) {
+    let (Some(balance), Some(fee)) = (wallet.balance, wallet.fee) else { return };
+    gauge!("fairway_chain_wallet_balance").set(f64::from(balance.0));
+    let one = fee.times(defence_gas).0.max(U256::from(1));
+    gauge!("fairway_chain_wallet_txs_affordable").set(f64::from(balance.0 / one));
+}
+
 /// Assets are what the policy allows; should an operator allow very many, the last ones are one.
 fn by_label(money: &BTreeMap<Address, Money>) -> BTreeMap<String, Money> {
     let mut labelled: BTreeMap<String, Money> = BTreeMap::new();
@@ -248,6 +271,9 @@ fn publish_chain(facts: &Facts, sample: &Sample) {
     }
     if let Some(number) = facts.confirmed {
         gauge!("fairway_chain_confirmed_block").set(number.0 as f64);
+    }
+    if let Some(wallet) = &sample.wallet {
+        publish_wallet(wallet, facts.defence_gas);
     }
     let Some(health) = &sample.health else { return };
     for trouble in TROUBLES {

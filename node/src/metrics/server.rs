@@ -3,7 +3,7 @@
 //! It opens before the log is read, so that a long replay can be told from a hang. It has no secrets and takes no commands; it
 //! listens on loopback unless the operator says otherwise.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,11 +19,12 @@ use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::ages::Ages;
 use super::facts::Facts;
 use super::health::{self, Phase, Readiness};
 use super::meter::Metrics;
@@ -37,8 +38,9 @@ use crate::runtime::NodeHandle;
 pub struct Observer {
     metrics: Metrics,
     node: Arc<OnceLock<Running>>,
-    /// One look at a time: a crowd of scrapers must not keep the node from its work.
-    looks: Arc<Semaphore>,
+    /// One look at a time: a crowd of scrapers must not keep the node from its work. So it is a lock that is held while the node is
+    /// waited for; and what one look leaves to the next is in it, because looks come from any connection.
+    looks: Arc<Mutex<Ages>>,
 }
 
 /// A node that runs.
@@ -67,7 +69,7 @@ struct StartupReport {
 impl Observer {
     /// An observer of a node that is not there yet.
     pub fn new(metrics: Metrics) -> Observer {
-        Observer { metrics, node: Arc::new(OnceLock::new()), looks: Arc::new(Semaphore::new(1)) }
+        Observer { metrics, node: Arc::new(OnceLock::new()), looks: Arc::default() }
     }
 
     /// The node runs. Only the first call counts.
@@ -78,29 +80,31 @@ impl Observer {
 
     /// Looks at everything; waits a moment for the node to rest.
     pub async fn look(&self) -> Sample {
-        // The semaphore is never closed.
-        let _one = self.looks.acquire().await;
+        let mut ages = self.looks.lock().await;
         let Some(running) = self.node.get() else {
-            return self.sample(None, None, OnDisk::default());
+            return self.sample(None, None, BTreeMap::new(), OnDisk::default());
         };
         let now_ms = crate::clock::WallClock::start().now().0;
         let rested = running.handle.when(move |driver| Some(Facts::of(driver, now_ms)));
         // One that stops takes no questions any more.
         let patience = if running.handle.is_stopping() { Duration::ZERO } else { LOOK_MAX };
         let facts = timeout(patience, rested).await.ok().and_then(Result::ok);
+        let waiting = facts.as_ref().map(|facts| ages.of(&facts.waiting, now_ms));
         let directory = running.data_dir.clone();
         // Without the numbers of the disk a scrape is still worth something.
         let on_disk = tokio::task::spawn_blocking(move || OnDisk {
             usage: files::usage(&directory).ok(),
             backups: status::read(&directory).ok(),
         });
-        self.sample(Some(running), facts, on_disk.await.unwrap_or_default())
+        let on_disk = on_disk.await.unwrap_or_default();
+        self.sample(Some(running), facts, waiting.unwrap_or_default(), on_disk)
     }
 
     fn sample(
         &self,
         running: Option<&Running>,
         facts: Option<Facts>,
+        waiting_s: BTreeMap<&'static str, f64>,
         OnDisk { usage, backups }: OnDisk,
     ) -> Sample {
         let chain = running.and_then(|r| r.handle.chain());
@@ -108,6 +112,8 @@ impl Observer {
         let readiness = Readiness::of(&self.metrics, facts.as_ref(), health.as_ref());
         Sample {
             facts,
+            waiting_s,
+            wallet: chain.map(|watch| watch.wallet.now()),
             readiness,
             live: health::dead(&self.metrics).is_none(),
             network: running.map(|r| r.handle.network().counters()).unwrap_or_default(),

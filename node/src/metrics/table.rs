@@ -338,6 +338,18 @@ pub const FAMILIES: &[Family] = &[
     gauge(MESSAGES, "fairway_outbox_depth", "", "messages that no peer has acknowledged yet"),
     gauge(
         MESSAGES,
+        "fairway_outbox_oldest_age_seconds",
+        "",
+        "how long the oldest of them has been waiting, since a scrape first saw it",
+    ),
+    histogram(
+        MESSAGES,
+        "fairway_message_rtt_seconds",
+        "",
+        "seconds until a peer has said that it made a message durable; of ten messages a second at most",
+    ),
+    gauge(
+        MESSAGES,
         "fairway_proposal_queue_depth",
         "",
         "payments in direct channels that wait for their turn",
@@ -440,6 +452,24 @@ pub const FAMILIES: &[Family] = &[
     ),
     gauge(
         CHAIN,
+        "fairway_chain_tx_oldest_pending_seconds",
+        "kind",
+        "how long the oldest of them has been waiting, since a scrape first saw it",
+    ),
+    gauge(
+        CHAIN,
+        "fairway_chain_wallet_balance",
+        "",
+        "native tokens of the account that pays for gas and deposits, in wei; absent on a development chain",
+    ),
+    gauge(
+        CHAIN,
+        "fairway_chain_wallet_txs_affordable",
+        "",
+        "transactions of a defence's gas that the account can pay at what is offered now; absent on a development chain",
+    ),
+    gauge(
+        CHAIN,
         "fairway_chain_degraded",
         "trouble",
         "1 while the chain service has this trouble; absent on a development chain",
@@ -470,6 +500,20 @@ pub const FAMILIES: &[Family] = &[
         Source::Log,
         "challenges that were registered",
     ),
+    // RPC.
+    counter(
+        RPC,
+        "fairway_rpc_requests_total",
+        "method, result",
+        Source::Process,
+        "calls by method and by how they ended; `none` is what was turned away before it said what it wants, `unknown` what does not exist",
+    ),
+    histogram(
+        RPC,
+        "fairway_rpc_duration_seconds",
+        "interface",
+        "seconds until a call was answered, by interface; `fairway_objectiveWait` left out, which takes what its caller wants",
+    ),
 ];
 
 const FIVE: &str = "The five";
@@ -479,6 +523,7 @@ const CHANNELS: &str = "Channels and money";
 const OBJECTIVES: &str = "Objectives";
 const MESSAGES: &str = "Messages and peers";
 const CHAIN: &str = "Chain";
+const RPC: &str = "RPC";
 
 const fn counter(
     group: &'static str,

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::inbox::Stopped;
+use crate::metrics::Outcome;
 
 /// A JSON-RPC error object.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -83,6 +84,22 @@ impl RpcError {
     /// Parameters that cannot be meant.
     pub fn params(message: impl Into<String>) -> RpcError {
         RpcError::new(Code::Params, message)
+    }
+
+    /// How a call that is answered with it has ended, for whoever counts.
+    pub fn outcome(&self) -> Outcome {
+        let code = CODES.iter().map(|(code, _)| *code).find(|code| *code as i64 == self.code);
+        match code {
+            Some(Code::Parse | Code::Request | Code::Method | Code::Params) => Outcome::Invalid,
+            Some(Code::Unauthenticated) => Outcome::Unauthenticated,
+            Some(Code::Forbidden) => Outcome::Forbidden,
+            Some(Code::Busy) => Outcome::Busy,
+            Some(Code::Stopped) => Outcome::Stopped,
+            Some(Code::Refused | Code::NotFound | Code::Moved | Code::KeyReused) => {
+                Outcome::Refused
+            }
+            Some(Code::Internal) | None => Outcome::Internal,
+        }
     }
 
     /// Whether it is of this kind.

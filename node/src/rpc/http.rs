@@ -18,6 +18,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use http_body_util::{BodyExt, Limited};
+use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, interval_at, timeout};
 use tracing::warn;
@@ -31,7 +32,7 @@ use super::method::Table;
 use super::openrpc;
 use super::settings::Settings;
 use super::websocket;
-use crate::metrics::DRAINING;
+use crate::metrics::{DRAINING, Interface, Metrics, Outcome, UNKNOWN_METHOD};
 
 /// What requests at one door are answered with.
 pub struct App {
@@ -68,6 +69,30 @@ impl App {
         }
     }
 
+    /// Counts a call that has ended.
+    pub fn note(&self, method: &str, began: Instant, outcome: &Result<Box<RawValue>, RpcError>) {
+        let beside = [openrpc::DISCOVER, websocket::SUBSCRIBE, websocket::UNSUBSCRIBE];
+        let beside = || beside.into_iter().find(|name| *name == method);
+        let name = self.table.name_of(method).or_else(beside).unwrap_or(UNKNOWN_METHOD);
+        let ended = outcome.as_ref().map_or_else(RpcError::outcome, |_| Outcome::Ok);
+        self.metrics().called(Interface::Ours, name, ended, began.elapsed());
+    }
+
+    /// Counts what was turned away before it said what it wants.
+    pub fn turned_away(&self, error: &RpcError) {
+        self.metrics().turned_away(error.outcome());
+    }
+
+    /// The same, and its answer.
+    fn refused(&self, error: RpcError) -> Response {
+        self.turned_away(&error);
+        refused(error)
+    }
+
+    fn metrics(&self) -> &Metrics {
+        self.context.node.metrics()
+    }
+
     async fn answer_one(
         &self,
         context: Context,
@@ -75,8 +100,12 @@ impl App {
     ) -> Option<envelope::Response> {
         let request = match request {
             Ok(request) => request,
-            Err(error) => return Some(envelope::Response::new(Id::Null, Err(error))),
+            Err(error) => {
+                self.turned_away(&error);
+                return Some(envelope::Response::new(Id::Null, Err(error)));
+            }
         };
+        let began = Instant::now();
         let outcome = match request.method.as_str() {
             openrpc::DISCOVER => openrpc::discover(&self.table),
             websocket::SUBSCRIBE | websocket::UNSUBSCRIBE => {
@@ -85,6 +114,7 @@ impl App {
             }
             name => self.table.call(context, name, request.params).await,
         };
+        self.note(&request.method, began, &outcome);
         request.id.map(|id| envelope::Response::new(id, outcome))
     }
 }
@@ -110,19 +140,22 @@ async fn ours(State(app): State<Arc<App>>, request: Request) -> Response {
     let shown = bearer(request.headers());
     let caller = match app.gate.caller(app.door, shown.as_deref()).await {
         Ok(caller) => caller,
-        Err(error) => return refused(error),
+        Err(error) => return app.refused(error),
     };
     let settings = app.settings();
     let body = match read(request, settings.body_bytes_max, settings.client_timeout()).await {
         Ok(body) => body,
-        Err(status) => return status.into_response(),
+        Err(status) => {
+            app.metrics().turned_away(Outcome::Invalid);
+            return status.into_response();
+        }
     };
     let asked = match Asked::parse(&body, settings.batch_max) {
         Ok(asked) => asked,
-        Err(error) => return refused(error),
+        Err(error) => return app.refused(error),
     };
     if let Err(error) = app.gate.admit(app.door, &caller, asked.calls()) {
-        return refused(error);
+        return app.refused(error);
     }
     match app.answer(app.context.clone().of(caller), asked).await {
         Some(text) => json(StatusCode::OK, text),
@@ -138,7 +171,7 @@ async fn ours_websocket(
     let shown = bearer(&headers);
     let caller = match app.gate.caller(app.door, shown.as_deref()).await {
         Ok(caller) => caller,
-        Err(error) => return refused(error),
+        Err(error) => return app.refused(error),
     };
     let Some(seat) = seat(&app) else { return full() };
     let bytes_max = app.settings().body_bytes_max;
@@ -156,7 +189,10 @@ async fn legacy_call(State(app): State<Arc<App>>, request: Request) -> Response 
     let shown = bearer(request.headers());
     let body = match read(request, legacy::BODY_BYTES_MAX, app.settings().client_timeout()).await {
         Ok(body) => body,
-        Err(status) => return status.into_response(),
+        Err(status) => {
+            app.metrics().turned_away(Outcome::Invalid);
+            return status.into_response();
+        }
     };
     let (gate, door) = (&*app.gate, app.door);
     let desk = Desk { context: &app.context, gate, door, header: shown.as_deref() };
@@ -170,6 +206,7 @@ async fn legacy_subscribe(
 ) -> Response {
     let shown = bearer(&headers);
     if !app.gate.may_listen(app.door, shown.as_deref()).await {
+        app.metrics().turned_away(Outcome::Unauthenticated);
         return StatusCode::UNAUTHORIZED.into_response();
     }
     let Some(seat) = seat(&app) else { return full() };

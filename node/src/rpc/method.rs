@@ -80,6 +80,11 @@ impl Table {
         self.0.values()
     }
 
+    /// The name of a method that there is, from the closed list.
+    pub fn name_of(&self, name: &str) -> Option<&'static str> {
+        self.0.get_key_value(name).map(|(name, _)| *name)
+    }
+
     /// Calls a method, if the caller may.
     ///
     /// # Errors

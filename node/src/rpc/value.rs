@@ -26,6 +26,27 @@ pub struct Account(pub Address);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Objective(pub ObjectiveId);
 
+/// A transaction, by its nonce in decimal digits or by its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TxName(pub fairway_chain::TxName);
+
+/// Parses a nonce, or `0x` and 64 hexadecimal digits.
+///
+/// # Errors
+/// One line: what was expected.
+pub fn parse_tx(text: &str) -> Result<TxName, String> {
+    let expected = || {
+        format!("{text:?}: expected a nonce, or a transaction's hash: 0x and 64 hexadecimal digits")
+    };
+    if let Some(digits) = text.strip_prefix("0x") {
+        let hash = digits.parse::<B256>().map_err(|_| expected())?;
+        return Ok(TxName(fairway_chain::TxName::Hash(hash)));
+    }
+    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let nonce = text.parse().ok().filter(|_| plain).ok_or_else(expected)?;
+    Ok(TxName(fairway_chain::TxName::Nonce(nonce)))
+}
+
 /// Parses decimal digits.
 ///
 /// # Errors
@@ -102,6 +123,15 @@ impl fmt::Display for Objective {
     }
 }
 
+impl fmt::Display for TxName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            fairway_chain::TxName::Nonce(nonce) => write!(f, "{nonce}"),
+            fairway_chain::TxName::Hash(hash) => write!(f, "{hash}"),
+        }
+    }
+}
+
 /// JSON and command line alike: as text, with the parser above.
 macro_rules! as_text {
     ($type:ident, $parse:ident, $pattern:literal, $about:literal) => {
@@ -139,6 +169,12 @@ macro_rules! as_text {
 as_text!(Wei, parse_wei, "^[0-9]{1,78}$", "An amount in the asset's smallest unit.");
 as_text!(Channel, parse_channel, "^0x[0-9a-fA-F]{64}$", "A channel's id.");
 as_text!(Account, parse_account, "^0x[0-9a-fA-F]{40}$", "An Ethereum address.");
+as_text!(
+    TxName,
+    parse_tx,
+    "^([0-9]{1,20}|0x[0-9a-fA-F]{64})$",
+    "A transaction: its nonce, or its hash."
+);
 as_text!(
     Objective,
     parse_objective,
@@ -180,5 +216,11 @@ mod tests {
             assert!(parse_objective(text).is_err(), "{text}");
         }
         assert!(parse_channel(&"ab".repeat(32)).is_err());
+        for text in ["0", "18446744073709551615", &id] {
+            assert_eq!(parse_tx(text).unwrap().to_string(), text);
+        }
+        for text in ["", "-1", "+1", "18446744073709551616", "0x1", "ab"] {
+            assert!(parse_tx(text).is_err(), "{text}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What a resting node knows, in the words of our interface. Everything seen there is durable.
 
+use alloy_primitives::B256;
+use fairway_chain::WaitingTx;
 use fairway_core::chain_view::{OnChain, OnChainStatus};
 use fairway_core::channel::{self, Phase};
 use fairway_core::driver::Driver;
@@ -7,7 +9,7 @@ use fairway_core::effect::Want;
 use fairway_core::event::{ObjectiveId, ObjectiveKind, Origin, WantedTx};
 use fairway_core::machine::NodeState;
 use fairway_core::objective::{self, Crank, Status, WaitingFor};
-use fairway_core::types::{Amount, ChannelId, Timestamp};
+use fairway_core::types::{Amount, ChannelId, FeePerGas, Timestamp};
 use fairway_core::virtual_channel::VirtualChannel;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -155,6 +157,20 @@ pub struct Transaction {
     pub turn: Option<u64>,
     /// The virtual channel that is reclaimed.
     pub target: Option<Channel>,
+    /// What was broadcast for it and is not mined yet.
+    #[serde(default)]
+    pub waiting: Option<Waiting>,
+}
+
+/// A transaction that was broadcast, or is about to be, and is not mined yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Waiting {
+    /// Its nonce: those below must be mined first.
+    pub nonce: u64,
+    /// Most that it pays for a unit of gas, in wei.
+    pub fee: Wei,
+    /// Its name on the network; absent where no endpoint has it yet.
+    pub hash: Option<String>,
 }
 
 impl Ledger {
@@ -385,6 +401,7 @@ impl Transaction {
             amount: None,
             turn: None,
             target: None,
+            waiting: None,
         };
         let mut all = Vec::new();
         let known = state.channel(channel);
@@ -418,5 +435,25 @@ impl Transaction {
             });
         }
         all
+    }
+
+    /// Notes what waits at the transaction that it is for, where it is one of these.
+    pub fn show(all: &mut [Transaction], waiting: &WaitingTx) {
+        let target = waiting.target.map(Channel);
+        let is_for = |tx: &&mut Transaction| {
+            tx.channel.0 == waiting.channel && tx.kind == waiting.kind && tx.target == target
+        };
+        // The one that is still wanted, or the last one that was: calls of one kind take each other's place.
+        let found = all.iter_mut().filter(is_for).max_by_key(|tx| tx.pending);
+        if let Some(tx) = found {
+            tx.waiting = Some(Waiting::new(waiting.nonce, waiting.fee, waiting.hash));
+        }
+    }
+}
+
+impl Waiting {
+    /// As the chain service knows it.
+    pub fn new(nonce: u64, fee: FeePerGas, hash: Option<B256>) -> Waiting {
+        Waiting { nonce, fee: Wei(Amount::wei(fee.0)), hash: hash.map(|hash| hash.to_string()) }
     }
 }

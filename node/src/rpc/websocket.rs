@@ -174,12 +174,17 @@ impl Connection {
         });
         let asked = match admitted {
             Ok(asked) => asked,
-            Err(error) => return Ok(Box::pin(async { Some(failed(error)) })),
+            Err(error) => {
+                self.app.turned_away(&error);
+                return Ok(Box::pin(async { Some(failed(error)) }));
+            }
         };
         if let Asked::One(Ok(request)) = &asked
             && SUBSCRIPTIONS.contains(&request.method.as_str())
         {
+            let began = Instant::now();
             let outcome = self.subscription(request).await;
+            self.app.note(&request.method, began, &outcome);
             let id = request.id.clone().unwrap_or(Id::Null);
             let answer = Response::new(id, outcome).to_json();
             return Ok(Box::pin(async { Some(answer) }));

@@ -4,8 +4,10 @@ use super::*;
 use crate::devchain::DevChain;
 use crate::metrics::{Observer, serve};
 use crate::rpc;
+use fairway_core::driver::{Done, Step};
 use fairway_core::event::Terms;
-use fairway_core::types::{Amount, ChannelId};
+use fairway_core::input::{RequestId, Verified};
+use fairway_core::types::{Amount, ChannelId, Timestamp};
 use std::path::Path;
 
 fn setup(directory: &Path) -> Setup {
@@ -119,9 +121,16 @@ async fn a_start_goes_on_from_a_snapshot() {
         node.handle().when(|_| Some(())).await.unwrap();
     }
     node.kill().await;
-    fs::remove_dir_all(other.data_dir.join(snapshots::FOLDER)).unwrap();
-    fs::rename(whole.join(snapshots::FOLDER), other.data_dir.join(snapshots::FOLDER)).unwrap();
-    let quiet = Setup { data_dir: other.data_dir, ..quiet };
+    // Into a directory of its own: a snapshot that was being written may still come into the old one.
+    let mixed = parent.path().join("mixed");
+    crate::files::create(&mixed).unwrap();
+    for entry in fs::read_dir(&other.data_dir).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_file() {
+            fs::rename(entry.path(), mixed.join(entry.file_name())).unwrap();
+        }
+    }
+    fs::rename(whole.join(snapshots::FOLDER), mixed.join(snapshots::FOLDER)).unwrap();
+    let quiet = Setup { data_dir: mixed, ..quiet };
     let text = start(&quiet).await.err().unwrap().to_string();
     assert!(text.contains("the log is another one at record"), "{text}");
 }
@@ -330,4 +339,44 @@ async fn a_node_that_is_gone_answers_nobody() {
     let (terms, _) = terms(&setup);
     assert_eq!(handle.command(Command::Open(terms)).await, Err(Stopped));
     assert_eq!(handle.when(|_| Some(())).await, Err(Stopped));
+}
+
+/// Goal: a wall clock that is set back while the node is stopped costs nothing but the times of log lines. Method: the log is begun by a
+/// driver whose clock is an hour ahead, over the same files; then the node starts by the wall.
+#[tokio::test]
+async fn a_clock_that_was_set_back_over_a_restart_changes_only_times() {
+    let parent = tempfile::tempdir().unwrap();
+    let setup = setup(parent.path());
+    let ahead = Timestamp(WallClock::start().now().0 + 3_600_000);
+    let (mut terms, id) = terms(&setup);
+    let mut dir = DataDir::open(&setup.data_dir).unwrap();
+    let (key, config) = (setup.key.clone(), setup.config.clone());
+    let files = dir.read().unwrap();
+    let opened = Driver::open(&files, setup.pins, key, config, Start::Normal, ahead);
+    let mut driver = opened.unwrap();
+    let (request, command) = (RequestId(1), Command::Open(terms.clone()));
+    driver.input(ahead, Verified::Plain(Input::Command { request, command }));
+    loop {
+        let done = match driver.next(ahead) {
+            Step::Repair(repair) => dir.repair(&repair).map(|()| Done::Repaired),
+            Step::Append(writes) => dir.append(&writes).map(|()| Done::Appended),
+            Step::Sync(set) => dir.sync(&set).map(|()| Done::Synced),
+            Step::Release(_) => continue,
+            Step::Wait { .. } => break,
+        };
+        driver.done(done.unwrap());
+    }
+    drop((driver, dir));
+
+    let node = start(&setup).await.unwrap();
+    let signed =
+        move |d: &Driver| d.node().state().channel(id).filter(|c| c.signed.is_some()).map(|_| ());
+    timeout(Duration::from_secs(10), node.handle().when(signed)).await.unwrap().unwrap();
+    terms.nonce += 1;
+    node.handle().command(Command::Open(terms)).await.unwrap().unwrap();
+    node.kill().await;
+    let lines = crate::events::list(&crate::events::Source::at(&setup.data_dir)).unwrap();
+    assert!(lines.windows(2).all(|w| w[0].time_ms <= w[1].time_ms), "{lines:?}");
+    assert!(lines.last().unwrap().time_ms >= ahead.0);
+    assert!(lines.len() >= 5, "pins, and two channels: {lines:?}");
 }

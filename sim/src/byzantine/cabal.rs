@@ -131,7 +131,8 @@ impl Cabal {
                 Call::Deposit { .. }
                 | Call::TransferAllAssets { .. }
                 | Call::Transfer { .. }
-                | Call::Reclaim(_) => {}
+                | Call::Reclaim(_)
+                | Call::Approve { .. } => {}
             },
             Effect::Connect { .. }
             | Effect::FetchBlocks { .. }

@@ -78,5 +78,6 @@ pub fn kind(call: &Call) -> &'static str {
         Call::TransferAllAssets { .. } => "transferAllAssets",
         Call::Transfer { .. } => "transfer",
         Call::Reclaim(_) => "reclaim",
+        Call::Approve { .. } => "approve",
     }
 }

@@ -78,7 +78,8 @@ fn proof_of(call: &Call) -> &[Claim] {
         | Call::ConcludeAndTransferAllAssets { .. }
         | Call::TransferAllAssets { .. }
         | Call::Transfer { .. }
-        | Call::Reclaim(_) => &[],
+        | Call::Reclaim(_)
+        | Call::Approve { .. } => &[],
     }
 }
 
@@ -139,6 +140,9 @@ pub(super) fn calldata(call: &Call) -> Vec<u8> {
             .abi_encode()
         }
         Call::Reclaim(args) => abi::reclaimCall { args: abi::reclaim(args) }.abi_encode(),
+        Call::Approve { .. } => {
+            unreachable!("it is no call of this contract, and no node wishes it")
+        }
     }
 }
 

@@ -116,7 +116,8 @@ pub(super) fn candidate(call: &Call) -> Option<&Claim> {
         Call::Deposit { .. }
         | Call::TransferAllAssets { .. }
         | Call::Transfer { .. }
-        | Call::Reclaim(_) => None,
+        | Call::Reclaim(_)
+        | Call::Approve { .. } => None,
     }
 }
 

@@ -223,6 +223,7 @@ impl Names {
                 format!("payout to {} alone", who.join(" and "))
             }
             Call::Reclaim(args) => format!("reclaim ({})", self.split(&args.target_outcome)),
+            Call::Approve { .. } => "allowance of a token".into(),
         }
     }
 
@@ -325,7 +326,8 @@ pub(super) fn call_amount(call: &Call) -> Option<Amount> {
         | Call::ConcludeAndTransferAllAssets { .. }
         | Call::TransferAllAssets { .. }
         | Call::Transfer { .. }
-        | Call::Reclaim(_) => None,
+        | Call::Reclaim(_)
+        | Call::Approve { .. } => None,
     }
 }
 
@@ -339,7 +341,8 @@ pub(super) fn call_state(call: &Call) -> Option<&State> {
         Call::Deposit { .. }
         | Call::TransferAllAssets { .. }
         | Call::Transfer { .. }
-        | Call::Reclaim(_) => None,
+        | Call::Reclaim(_)
+        | Call::Approve { .. } => None,
     }
 }
 

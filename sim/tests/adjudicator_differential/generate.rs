@@ -110,7 +110,7 @@ impl Generator {
         let Some(logs) = agreed.logs() else { return };
         let channel = step.call.channel();
         match &step.call {
-            Call::Deposit { .. } => {}
+            Call::Deposit { .. } | Call::Approve { .. } => {}
             Call::Challenge { candidate, .. } => {
                 let known = (candidate.state.outcome.clone(), candidate.state.hash());
                 self.finals.insert(channel, known);

@@ -1,6 +1,6 @@
 //! Goal: whatever happens, no nonce is missing, no fee is too low for a replacement or too high, what stays wanted is mined, and what is
 //! withdrawn is not broadcast again. Method: a chain and a mempool in a page of code, and any sequence of wishes, withdrawals, blocks,
-//! losses, reorgs, restarts and base fees.
+//! losses, operators, reorgs, restarts and base fees.
 
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -86,8 +86,8 @@ impl Life {
             assert!(rounds < 1_000, "the port broadcasts without end");
             if let Some(old) = self.offered.insert(tx.nonce, tx.clone()) {
                 let least = replacement(old.fee).expect("far below the end");
-                // Where no more may be offered, another one takes the place of what the endpoint has lost.
-                let lost = !self.pool.pending.contains_key(&tx.nonce) && tx.fee == old.fee;
+                // Where no more may be offered, another one takes the place of what the endpoint has lost, or never took.
+                let lost = self.pool.pending.get(&tx.nonce) != Some(&old) && tx.fee == old.fee;
                 assert!(old == tx || tx.fee >= least || lost, "{old:?} is followed by {tx:?}");
             }
             self.defends |= self.wanted.values().any(|(_, urgent)| *urgent);
@@ -160,6 +160,14 @@ impl Life {
         self.wanted.retain(|key, (version, _)| !self.pool.has_mined(&payout(*key, *version)));
     }
 
+    /// Whatever an operator asks for, what it leads to is broadcast under the same rules.
+    fn bump(&mut self, nth: usize, fee: Option<u64>) {
+        let Some(nonce) = self.account.waiting().nth(nth).map(|w| w.nonce) else { return };
+        if let Ok(txs) = self.account.bump(nonce, fee.map(FeePerGas)) {
+            self.broadcast(txs);
+        }
+    }
+
     fn reorg(&mut self, depth: usize, lost: bool) {
         let at = self.pool.blocks.len().saturating_sub(depth).max(2);
         let dropped = self.pool.blocks.split_off(at);
@@ -190,6 +198,7 @@ enum Trouble {
     Withdraw(u8),
     Block,
     Lose(usize),
+    Bump(usize, Option<u64>),
     Reorg(usize, bool),
     Restart,
     Base(u64),
@@ -201,6 +210,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         2 => (0..6u8).prop_map(Trouble::Withdraw),
         6 => Just(Trouble::Block),
         2 => (0..6usize).prop_map(Trouble::Lose),
+        2 => (0..6usize, proptest::option::of(1..11_000u64)).prop_map(|(n, fee)| Trouble::Bump(n, fee)),
         1 => (1..4usize, any::<bool>()).prop_map(|(d, l)| Trouble::Reorg(d, l)),
         1 => Just(Trouble::Restart),
         1 => (1..900u64).prop_map(Trouble::Base),
@@ -224,6 +234,7 @@ proptest! {
                     let nonce = life.pool.pending.keys().nth(nth).copied();
                     nonce.map(|nonce| life.pool.pending.remove(&nonce));
                 }
+                Trouble::Bump(nth, fee) => life.bump(nth, fee),
                 Trouble::Reorg(depth, lost) => life.reorg(depth, lost),
                 Trouble::Restart => life.restart(),
                 Trouble::Base(base) => life.pool.base = base,

@@ -135,6 +135,18 @@ pub enum Call {
     },
     /// `reclaim`. Twice: the second reverts `incorrect fingerprint`, the first one having changed the source's outcome.
     Reclaim(ReclaimArgs),
+    /// `approve` of a token, for as much as there may be: the contract takes a deposit of tokens out of its sender's account, and only
+    /// what that sender deposits. No node wishes it; the chain service of a real chain calls it before a deposit that needs it. Twice: the
+    /// second changes nothing.
+    ///
+    /// # Danger
+    /// From then on the spender can take all tokens of the account. It is the pinned adjudicator, and nothing else.
+    Approve {
+        /// The token, which is what is called.
+        asset: Address,
+        /// The adjudicator.
+        spender: Address,
+    },
 }
 
 /// Which guarantee is turned into what its virtual channel says. The source is the ledger channel that gave the guarantee, the target
@@ -169,13 +181,14 @@ pub struct Reclaimed {
 }
 
 impl Call {
-    /// The channel that the call is about.
+    /// The channel that the call is about; the zero channel, which nobody has, where it is about none.
     pub fn channel(&self) -> ChannelId {
         match self {
             Call::Deposit { channel, .. }
             | Call::TransferAllAssets { channel, .. }
             | Call::Transfer { channel, .. } => *channel,
             Call::Reclaim(args) => args.source_channel,
+            Call::Approve { .. } => ChannelId::default(),
             Call::Challenge { candidate, .. }
             | Call::Checkpoint { candidate, .. }
             | Call::Conclude { candidate }
@@ -197,7 +210,8 @@ impl Call {
             | Call::Challenge { .. }
             | Call::TransferAllAssets { .. }
             | Call::Transfer { .. }
-            | Call::Reclaim(_) => None,
+            | Call::Reclaim(_)
+            | Call::Approve { .. } => None,
         }
     }
 

@@ -230,6 +230,8 @@ impl<'a> Frame<'a> {
                 self.transfer(*asset_index, *channel, outcome, *state_hash, indices)
             }
             Call::Reclaim(args) => self.reclaim(args),
+            // A call of the token: this contract has no part in it.
+            Call::Approve { .. } => Ok(()),
         }
     }
 
@@ -250,7 +252,9 @@ impl<'a> Frame<'a> {
 /// Whether the calldata decodes. `transfer` and `reclaim` take outcomes as bytes and decode them later, after a fingerprint.
 fn claims_decode(call: &Call) -> bool {
     match call {
-        Call::Deposit { .. } | Call::Transfer { .. } | Call::Reclaim(_) => true,
+        Call::Deposit { .. } | Call::Transfer { .. } | Call::Reclaim(_) | Call::Approve { .. } => {
+            true
+        }
         Call::Challenge { proof, candidate, .. } | Call::Checkpoint { proof, candidate } => {
             proof.iter().chain([candidate]).all(claim_decodes)
         }

@@ -8,6 +8,7 @@ pub mod notify;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use fairway_core::effect::Accepted;
 use fairway_core::event::{ObjectiveId, Terms, VirtualTerms};
@@ -31,7 +32,26 @@ use super::gate::{Door, Gate};
 use super::ours::payments;
 use super::settings::PayeeDeposit;
 use super::token::Scope;
+use crate::metrics::{Interface, Outcome, UNKNOWN_METHOD};
 use crate::version::Version;
+
+/// Its methods, as they are counted.
+pub const METHODS: [&str; 14] = [
+    "get_auth_token",
+    "get_address",
+    "version",
+    "create_ledger_channel",
+    "close_ledger_channel",
+    "create_payment_channel",
+    "close_payment_channel",
+    "pay",
+    "create_voucher",
+    "receive_voucher",
+    "get_ledger_channel",
+    "get_all_ledger_channels",
+    "get_payment_channel",
+    "get_payment_channels_by_ledger",
+];
 
 /// Bytes of a request.
 pub const BODY_BYTES_MAX: usize = 8_192;
@@ -43,6 +63,9 @@ pub struct LegacyError {
     message: String,
     /// Always `null`.
     data: (),
+    /// For whoever counts: go-nitro has one code for everything that a node refuses.
+    #[serde(skip)]
+    outcome: Outcome,
 }
 
 /// What every call needs.
@@ -61,33 +84,53 @@ type Answer = Result<Box<RawValue>, LegacyError>;
 
 impl LegacyError {
     fn new(code: i64, message: &str) -> LegacyError {
-        LegacyError { code, message: message.into(), data: () }
+        let outcome = match code {
+            -32008 => Outcome::Unauthenticated,
+            -32603 => Outcome::Internal,
+            _ => Outcome::Invalid,
+        };
+        LegacyError { code, message: message.into(), data: (), outcome }
     }
 
     fn params() -> LegacyError {
         LegacyError::new(-32602, "Invalid params")
     }
 
+    /// The node says no. go-nitro has no other code for it.
+    fn refused(message: String) -> LegacyError {
+        LegacyError { outcome: Outcome::Refused, ..LegacyError::internal(message) }
+    }
+
     fn internal(message: String) -> LegacyError {
-        LegacyError { code: -32603, message, data: () }
+        LegacyError::new(-32603, &message)
     }
 }
 
 impl From<RpcError> for LegacyError {
     fn from(error: RpcError) -> LegacyError {
-        if error.code == Code::Params as i64 {
-            return LegacyError { code: -32602, message: error.message, data: () };
-        }
-        LegacyError::internal(error.message)
+        let code = if error.code == Code::Params as i64 { -32602 } else { -32603 };
+        LegacyError { outcome: error.outcome(), ..LegacyError::new(code, &error.message) }
     }
 }
 
 impl Desk<'_> {
     /// Answers one request.
     pub async fn answer(&self, body: &[u8]) -> String {
+        let metrics = self.context.node.metrics();
         let (id, outcome) = match Call::parse(body) {
-            Err((id, error)) => (id, Err(error)),
-            Ok(call) => (call.id, self.dispatch(&call).await),
+            Err((id, error)) => {
+                metrics.turned_away(error.outcome);
+                (id, Err(error))
+            }
+            Ok(call) => {
+                let began = Instant::now();
+                let outcome = self.dispatch(&call).await;
+                let name = METHODS.into_iter().find(|name| *name == call.method);
+                let ended = outcome.as_ref().map_or_else(|e| e.outcome, |_| Outcome::Ok);
+                let name = name.unwrap_or(UNKNOWN_METHOD);
+                metrics.called(Interface::Legacy, name, ended, began.elapsed());
+                (call.id, outcome)
+            }
         };
         match outcome {
             Ok(result) => super::envelope::to_json(&Success { jsonrpc: "2.0", id, result }),
@@ -242,7 +285,7 @@ async fn create_payment_channel(context: &Context, asked: CreatePayment) -> Answ
              or have the operator set rpc.payee_deposit = \"ignore\"",
             payees.0
         );
-        return Err(LegacyError { code: -32602, message: what, data: () });
+        return Err(LegacyError::new(-32602, &what));
     }
     let between: Result<Vec<Address>, _> =
         asked.intermediaries.iter().map(|i| i.address()).collect();
@@ -285,7 +328,7 @@ async fn create_voucher(context: &Context, asked: Pay) -> Answer {
     let is_virtual =
         context.look(move |driver| driver.node().state().virtual_channel(channel).is_some());
     if !is_virtual.await? {
-        return Err(LegacyError::internal(format!("there is no payment channel {channel}")));
+        return Err(LegacyError::refused(format!("there is no payment channel {channel}")));
     }
     let paid = context.cashier.pay(Payment { channel, amount, after: None }, None).await?;
     let voucher = paid.voucher.expect("a payment in a virtual channel gives a voucher");
@@ -324,7 +367,7 @@ async fn get_all_ledger_channels(context: &Context) -> Answer {
     });
     let too_many = || {
         let what = format!("more than {LIST_MAX} ledger channels; ask for them by fairway_ledgers");
-        LegacyError::internal(what)
+        LegacyError::refused(what)
     };
     reply(&all.await?.ok_or_else(too_many)?)
 }
@@ -347,7 +390,7 @@ async fn get_payment_channels_by_ledger(context: &Context, asked: OfLedger) -> A
 }
 
 fn unknown(kind: &str, id: ChannelId) -> LegacyError {
-    LegacyError::internal(format!("there is no {kind} channel {id}"))
+    LegacyError::refused(format!("there is no {kind} channel {id}"))
 }
 
 /// This interface has no pages: beyond this many, ours has to be used.

@@ -199,11 +199,7 @@ impl Outcome {
         me: Address,
         peer: Address,
     ) -> Result<(Address, [Amount; 2]), LegacyError> {
-        let wrong = |what: &str| LegacyError {
-            code: -32602,
-            message: format!("Invalid params: {what}"),
-            data: (),
-        };
+        let wrong = |what: &str| LegacyError::new(-32602, &format!("Invalid params: {what}"));
         let [exit] = self.0.as_slice() else { return Err(wrong("Outcome: not exactly one asset")) };
         let asset =
             Destination(exit.asset.0).address().ok_or_else(|| wrong("Asset: not an address"))?;

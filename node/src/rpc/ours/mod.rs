@@ -8,6 +8,7 @@ pub mod open;
 pub use open::nonce;
 pub mod payments;
 pub mod status;
+pub mod transactions;
 
 use super::method::{Method, Table};
 use super::token::Scope::{Admin, Operate, Read};
@@ -97,7 +98,13 @@ pub fn table() -> Table {
             "fairway_transactions",
             Read,
             "Transactions that channels wanted, and whether they still do.",
-            status::transactions,
+            transactions::transactions,
+        ),
+        Method::new(
+            "fairway_transactionBump",
+            Operate,
+            "Offers more for a transaction that waits, now. The node does so by itself for what is stuck.",
+            transactions::bump,
         ),
         Method::new("fairway_events", Read, "Events of the log, from a position on.", log::events),
     ])

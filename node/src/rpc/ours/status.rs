@@ -1,4 +1,4 @@
-//! `fairway_status`, `fairway_peers`, `fairway_transactions`.
+//! `fairway_status`, `fairway_peers`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::rpc::context::Context;
 use crate::rpc::error::RpcError;
 use crate::rpc::page::Page;
-use crate::rpc::value::{Account, Channel};
-use crate::rpc::view::Transaction;
+use crate::rpc::value::Account;
 use crate::version::Version;
 
 /// Nothing.
@@ -88,29 +87,6 @@ pub struct Peer {
     pub wire_version: Option<u16>,
     /// Ledger channels with it that are not finished.
     pub ledgers: u64,
-}
-
-/// Which transactions.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct TransactionsAsked {
-    /// Of this channel alone.
-    pub channel: Option<Channel>,
-    /// Also those that are not wanted any more.
-    pub all: bool,
-    /// The `next` of the page before.
-    pub cursor: Option<String>,
-    /// Channels whose transactions are on the page: 1 to 500, 100 if not said.
-    pub limit: Option<u32>,
-}
-
-/// A page of transactions.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Transactions {
-    /// By channel, in the order in which they were wanted.
-    pub transactions: Vec<Transaction>,
-    /// The cursor of the next page, if there is one.
-    pub next: Option<String>,
 }
 
 /// `fairway_status`.
@@ -190,29 +166,4 @@ pub async fn peers(context: Context, asked: PeersAsked) -> Result<Peers, RpcErro
         })
         .await?;
     Ok(Peers { peers, next })
-}
-
-/// `fairway_transactions`.
-pub async fn transactions(
-    context: Context,
-    asked: TransactionsAsked,
-) -> Result<Transactions, RpcError> {
-    let page = Page::<Channel>::parse(asked.cursor.as_deref(), asked.limit)?;
-    let (parts, next) = context
-        .look(move |driver| {
-            let state = driver.node().state();
-            let ids = state.channels().map(|c| c.id).chain(state.virtual_channels().map(|v| v.id));
-            let mut ids: Vec<Channel> = ids.map(Channel).collect();
-            ids.sort_unstable();
-            let behind = ids.into_iter().filter(|id| page.after.is_none_or(|after| *id > after));
-            let of = behind.filter(|id| asked.channel.is_none_or(|channel| channel == *id));
-            let wanted = of.filter_map(|id| {
-                let mut transactions = Transaction::of(state, id.0);
-                transactions.retain(|tx| asked.all || tx.pending);
-                (!transactions.is_empty()).then_some((id, transactions))
-            });
-            page.take(wanted)
-        })
-        .await?;
-    Ok(Transactions { transactions: parts.into_iter().flatten().collect(), next })
 }

@@ -270,7 +270,7 @@ impl Position {
                 });
                 self.becomes(id, after);
             }
-            Call::Deposit { .. } => {}
+            Call::Deposit { .. } | Call::Approve { .. } => {}
         }
         true
     }

@@ -109,7 +109,8 @@ impl Ledger {
             | Call::ConcludeAndTransferAllAssets { .. }
             | Call::TransferAllAssets { .. }
             | Call::Transfer { .. }
-            | Call::Reclaim(_) => None,
+            | Call::Reclaim(_)
+            | Call::Approve { .. } => None,
         };
         if deposit.is_some_and(|(asset, amount)| self.balance(asset, from) < amount) {
             return Err(Failure::InsufficientFunds);
