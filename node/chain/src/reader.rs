@@ -39,8 +39,8 @@ impl Directory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    fn any(&self, mut is_so: impl FnMut(&ChannelId) -> bool) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().any(|channel| is_so(channel))
+    fn any(&self, is_so: impl FnMut(&ChannelId) -> bool) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().any(is_so)
     }
 
     fn get(&self, channel: ChannelId) -> Option<FixedPart> {

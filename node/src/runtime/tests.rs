@@ -211,7 +211,9 @@ async fn a_node_that_stops_says_so() {
     timeout(Duration::from_secs(10), handle.when(up)).await.unwrap().unwrap();
 
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    // Each request knocks anew: what is kept open says nothing about the door.
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]);
+    let http = http.pool_max_idle_per_host(0).build().unwrap();
     let ready = format!("http://{watched}/readyz");
     let call = format!("http://{}/rpc", server.tcp().unwrap());
     assert_eq!(http.get(&ready).send().await.unwrap().status(), 200);
