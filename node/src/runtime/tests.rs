@@ -8,6 +8,7 @@ use fairway_core::driver::{Done, Step};
 use fairway_core::event::Terms;
 use fairway_core::input::{RequestId, Verified};
 use fairway_core::types::{Amount, ChannelId, Timestamp};
+use fairway_transport::SendOutcome;
 use std::path::Path;
 
 fn setup(directory: &Path) -> Setup {
@@ -381,4 +382,47 @@ async fn a_clock_that_was_set_back_over_a_restart_changes_only_times() {
     assert!(lines.windows(2).all(|w| w[0].time_ms <= w[1].time_ms), "{lines:?}");
     assert!(lines.last().unwrap().time_ms >= ahead.0);
     assert!(lines.len() >= 5, "pins, and two channels: {lines:?}");
+}
+
+/// Goal: a peer with a session that sends garbage as fast as it can costs its own messages alone: they are refused and counted, and the node
+/// answers meanwhile. Method: a stranger's network over real sockets, a thousand messages.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_a_peer_is_refused_and_counted() {
+    const FLOOD: u64 = 1_000;
+    let parent = tempfile::tempdir().unwrap();
+    let setup = setup(parent.path());
+    let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (me, at) = (setup.pins.me, door.local_addr().unwrap());
+    let node = RunningNode::start(setup.clone(), door).await.unwrap();
+    let stranger = SecretKey::new([9; 32], Crypto::Real).unwrap();
+    let identity = Identity::new(&stranger, Crypto::Real, [3; 32]);
+    let (book, clock) = (AddressBook([(me, at)].into()), WallClock::start());
+    let (network, peer, mut events) =
+        Network::new(setup.transport.clone(), identity, [5; 32], clock, book).unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(network.run());
+    peer.connect(me).unwrap();
+    let up = timeout(Duration::from_secs(10), events.next()).await.unwrap();
+    assert!(matches!(up, Some(NetEvent::Up { .. })), "{up:?}");
+    let flooding = tokio::spawn(async move {
+        let mut sent = 0;
+        while sent < FLOOD {
+            match peer.send(me, vec![0xff; 1_000]) {
+                SendOutcome::Queued => sent += 1,
+                SendOutcome::Full => tokio::task::yield_now().await,
+                other => panic!("{other:?} after {sent}"),
+            }
+        }
+        peer
+    });
+    let command = node.handle().command(Command::Open(terms(&setup).0));
+    timeout(Duration::from_secs(10), command).await.unwrap().unwrap().unwrap();
+    let refused = |driver: &Driver| {
+        let dropped: u64 = driver.node().dropped().values().sum();
+        (dropped >= FLOOD).then_some(dropped)
+    };
+    let counted = timeout(Duration::from_secs(30), node.handle().when(refused)).await;
+    assert_eq!(counted.unwrap().unwrap(), FLOOD);
+    drop(flooding.await.unwrap());
+    node.kill().await;
 }
