@@ -61,14 +61,20 @@ async function deploy(name) {
   return receipt.contractAddress;
 }
 
-// A port that was free a moment ago.
-async function freePort() {
+// A port that was free a moment ago: this one, if it was.
+async function freePort(preferred = 0) {
   const server = createServer();
-  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  const listens = (port) =>
+    new Promise((done, failed) => server.once("error", failed).listen(port, "127.0.0.1", done));
+  await listens(preferred).catch(() => listens(0));
   const { port } = server.address();
   await new Promise((done) => server.close(done));
   return port;
 }
+
+// Where the chain is at its usual port, so are the metrics of Alice, Bob and the hub: 9090, 9091, 9092.
+let metricsPort = new URL(url).port === "8545" ? 9090 : 0;
+const nextMetricsPort = () => freePort(metricsPort && metricsPort++);
 
 const chain = {
   rpc_url: url,
@@ -85,7 +91,7 @@ for (const [name, [address, key]] of Object.entries(PEOPLE)) {
   const keyFile = join(dir, `${name}.key`);
   writeFileSync(keyFile, `${key}\n`);
   chmodSync(keyFile, 0o600);
-  nodes[name] = { address, key, key_file: keyFile, p2p_listen: `127.0.0.1:${await freePort()}`, metrics_port: await freePort(), rpc_listen: `127.0.0.1:${await freePort()}`, config: join(dir, `${name}.toml`) };
+  nodes[name] = { address, key, key_file: keyFile, p2p_listen: `127.0.0.1:${await freePort()}`, metrics_port: await nextMetricsPort(), rpc_listen: `127.0.0.1:${await freePort()}`, config: join(dir, `${name}.toml`) };
 }
 for (const [name, node] of Object.entries(nodes)) {
   const peers = Object.entries(nodes).filter(([other]) => other !== name);

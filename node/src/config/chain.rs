@@ -38,10 +38,6 @@ pub struct ChainConfig {
     payment_app: Option<Address>,
     /// What the adjudicator's code must hash to; `any` takes any.
     adjudicator_code_hash: String,
-    /// Tokens (ERC-20) that channels may hold beside the native one. The adjudicator is allowed to take them for deposits.
-    #[serde(deserialize_with = "addresses")]
-    #[schemars(with = "Vec<String>", extend("default" = []))]
-    assets: Vec<Address>,
     /// HTTP endpoints beside `rpc_url`.
     #[schemars(extend("default" = []))]
     endpoints: Vec<SecretUrl>,
@@ -85,7 +81,6 @@ impl Default for ChainConfig {
             consensus_app: None,
             payment_app: None,
             adjudicator_code_hash: NITRO_CODE_HASH.to_string(),
-            assets: Vec::new(),
             endpoints: Vec::new(),
             hints: Vec::new(),
             quorum: None,
@@ -273,7 +268,6 @@ impl ChainConfig {
         let patience_ms = u64::from(config.margin_s(confirmations)).saturating_mul(2_000);
         config.silence_ms = config.silence_ms.max(patience_ms);
         let gwei = |n: u32| FeePerGas::gwei(u64::from(n));
-        config.policy.assets.extend(self.assets.iter().copied());
         config.fees.max = gwei(self.max_fee_gwei);
         config.fees.defence_max = gwei(self.defence_max_fee_gwei);
         config
@@ -294,12 +288,6 @@ impl ChainConfig {
 
 fn some_address<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Address>, D::Error> {
     super::channel_address(d).map(Some)
-}
-
-fn addresses<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<Address>, D::Error> {
-    #[derive(Deserialize)]
-    struct One(#[serde(deserialize_with = "super::channel_address")] Address);
-    Ok(Vec::<One>::deserialize(d)?.into_iter().map(|One(address)| address).collect())
 }
 
 /// Contracts whose addresses follow from the chain's id.

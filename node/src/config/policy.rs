@@ -14,7 +14,8 @@ pub struct PolicyConfig {
     #[serde(deserialize_with = "addresses")]
     #[schemars(with = "Vec<String>", extend("default" = []))]
     pub peers: Vec<Address>,
-    /// Assets that channels may hold; the zero address is the native token.
+    /// Assets that channels may hold: tokens (ERC-20), and the native one under the zero address. The adjudicator is allowed to take
+    /// tokens of the gas account for deposits.
     #[serde(deserialize_with = "addresses")]
     #[schemars(with = "Vec<String>", extend("default" = ["0x0000000000000000000000000000000000000000"]))]
     pub assets: Vec<Address>,

@@ -25,7 +25,7 @@ async fn a_channel_holds_a_token() {
     devnet.mine().await;
     for person in [&alice, &bob] {
         let config = fs::read_to_string(&person.config).unwrap();
-        let with_token = format!("[chain]\nassets = [\"{token}\"]");
+        let with_token = format!("[policy]\nassets = [\"0x{:0>40}\", \"{token}\"]\n\n[chain]", 0);
         fs::write(&person.config, config.replacen("[chain]", &with_token, 1)).unwrap();
     }
     devnet.one_second_a_block().await;
