@@ -102,7 +102,7 @@ impl Mempool {
 }
 
 /// Transactions that wait for a block at most.
-const MEMPOOL_MAX: usize = 1_024;
+const MEMPOOL_MAX: usize = 16_384;
 
 #[cfg(test)]
 mod tests {

@@ -314,8 +314,8 @@ fn hash(header: &BlockRef, logs: &[fairway_core::nitro::Log]) -> B256 {
     B256::from(*hasher.finalize().as_bytes())
 }
 
-/// Requests that wait for the chain's task at most.
-const REQUESTS_MAX: usize = 1_024;
+/// Requests that wait for the chain's task at most: the wishes of a node that opens ten thousand channels at once.
+const REQUESTS_MAX: usize = 16_384;
 
 #[cfg(test)]
 mod tests {
