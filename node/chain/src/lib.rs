@@ -24,6 +24,7 @@
 mod abi;
 mod agree;
 mod endpoint;
+mod gas_key;
 mod health;
 mod hint;
 mod reader;
@@ -50,9 +51,9 @@ use tokio::task::JoinSet;
 
 pub use abi::calldata;
 pub use endpoint::EndpointError;
+pub use gas_key::{GasKey, InvalidGasKey};
 pub use health::{Count, Counters, Health, Trouble};
 pub use rpc::RpcFailure;
-pub use sender::{GasKey, InvalidGasKey};
 pub use settings::{Finality, Limits, Settings, Url, UrlError};
 pub use wallet::{BumpError, Bumped, TxName, WaitingTx, Wallet, WalletWatch};
 
