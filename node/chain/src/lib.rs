@@ -29,6 +29,7 @@ mod health;
 mod hint;
 mod reader;
 mod rpc;
+mod said;
 mod sender;
 mod settings;
 #[cfg(feature = "testkit")]

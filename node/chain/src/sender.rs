@@ -26,6 +26,7 @@ use crate::endpoint::{AccountView, Endpoint};
 use crate::gas_key::GasKey;
 use crate::health::{Counters, Report, Trouble, no_gas_money};
 use crate::rpc::RpcFailure;
+use crate::said::{Said, said};
 use crate::settings::Settings;
 use crate::wallet::{Bump, BumpError, Bumped, TxName, Wallet};
 use crate::{Good, Inputs};
@@ -423,52 +424,6 @@ impl Sender {
     }
 }
 
-/// One endpoint's answer to a broadcast.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Said {
-    Taken,
-    Used,
-    Underpriced,
-    /// The account cannot pay.
-    Poor,
-    /// No answer: it may have been taken.
-    Unknown,
-    Refused(String),
-}
-
-/// Endpoints say in words what went wrong. These are the words of geth, reth, erigon, nethermind, besu and anvil.
-fn said(answer: Result<B256, RpcFailure>) -> Said {
-    let failure = match answer {
-        Ok(_) => return Said::Taken,
-        Err(failure) => failure,
-    };
-    let RpcFailure::Refused { message, .. } = &failure else { return Said::Unknown };
-    let message = message.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|w| message.contains(w));
-    if says(&[
-        "already known",
-        "known transaction",
-        "already imported",
-        "alreadyknown",
-        "already in",
-    ]) {
-        Said::Taken
-    } else if says(&["nonce too low", "oldnonce", "nonce is too low", "nonce_too_low"]) {
-        Said::Used
-    } else if says(&[
-        "underpriced",
-        "feetoolow",
-        "fee too low",
-        "max fee per gas less than block base fee",
-    ]) {
-        Said::Underpriced
-    } else if says(&["insufficient funds", "insufficientfunds", "insufficient balance"]) {
-        Said::Poor
-    } else {
-        Said::Refused(failure.to_string())
-    }
-}
-
 /// See [`Sender::account_head`].
 fn merge(views: &[AccountView], quorum: usize, tip_min: FeePerGas) -> Option<Head> {
     let numbers: Vec<_> = views.iter().map(|v| v.number).collect();
@@ -547,21 +502,6 @@ mod tests {
     use super::*;
     use fairway_core::account::replacement;
     use fairway_core::types::ChainTime;
-
-    fn refused(message: &str) -> Said {
-        said(Err(RpcFailure::Refused { code: -32000, message: message.into() }))
-    }
-
-    #[test]
-    fn the_words_of_endpoints_are_understood() {
-        assert_eq!(said(Ok(B256::ZERO)), Said::Taken);
-        assert_eq!(said(Err(RpcFailure::Unreachable("broken pipe".into()))), Said::Unknown);
-        assert_eq!(refused("already known"), Said::Taken);
-        assert_eq!(refused("nonce too low: next nonce 7, tx nonce 6"), Said::Used);
-        assert_eq!(refused("replacement transaction underpriced"), Said::Underpriced);
-        assert_eq!(refused("Insufficient funds for gas * price + value"), Said::Poor);
-        assert!(matches!(refused("intrinsic gas too low"), Said::Refused(_)));
-    }
 
     /// Goal: a replacement is one for the network too, which wants a tenth more of fee and tip. Method: the least replacement of fees
     /// of every size.
